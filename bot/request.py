@@ -1,0 +1,177 @@
+"""What a person asks for, the job that carries it, and what happens on the way.
+
+The words are diffusers' own. An `ImageRequest` that exists is valid, so nobody checks it again.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+import unicodedata
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
+
+from bot.errors import BadRequest
+from bot.models import MODELS, Model
+
+PROMPT_LIMIT: Final = 2000  # characters; Slack's alt text holds as many
+MAX_PICTURES: Final = 10  # what one Discord message can carry
+JOB_ID: Final = re.compile("[0-9a-f]{24}")
+SEEDS: Final = 2**32  # a seed is below this, as in most tools
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageRequest:
+    """A picture, or `n` of them, fully decided: the same request gives the same pictures."""
+
+    prompt: str
+    negative_prompt: str = ""
+    num_inference_steps: int
+    guidance_scale: float
+    width: int  # pixels
+    height: int  # pixels
+    seed: int  # of the first picture; picture i (from 0) has seed + i
+    n: int = 1
+    model: str
+
+    def __post_init__(self) -> None:
+        """Put the words in one canonical form, and refuse what the model cannot draw."""
+        for name in ("prompt", "negative_prompt"):
+            object.__setattr__(self, name, _canonical(getattr(self, name)))
+        object.__setattr__(self, "guidance_scale", round(float(self.guidance_scale), 2))
+        model = find(self.model)
+        if not self.prompt:
+            raise BadRequest("Say what to draw, for example: /imagine a red fox in the snow")
+        _at_most("prompt", len(self.prompt), PROMPT_LIMIT)
+        _at_most("negative prompt", len(self.negative_prompt), PROMPT_LIMIT)
+        _within("Steps", self.num_inference_steps, 1, model.max_inference_steps, model)
+        _within("Guidance", self.guidance_scale, 0, model.max_guidance_scale, model)
+        _within("The number of pictures", self.n, 1, MAX_PICTURES)
+        _within("The seed", self.seed, 0, SEEDS - 1)
+        for name, side in (("width", self.width), ("height", self.height)):
+            _within(f"The {name}", side, model.min_side, model.max_side, model)
+            if side % model.multiple:
+                near = round(side / model.multiple) * model.multiple
+                raise BadRequest(f"The {name} must be a multiple of {model.multiple} for {model.name}: try {near}.")
+
+    def alone(self, index: int) -> ImageRequest:
+        """Return the request that draws picture `index` (from 0) of this one by itself."""
+        return replace(self, n=1, seed=(self.seed + index) % SEEDS)
+
+
+def compose(prompt: str, *, model: str, aspect_ratio: float | None = None, **given: Any) -> ImageRequest:
+    """Make a request from what was `given`, and the model's own defaults for the rest."""
+    row = find(model)
+    width, height = row.size(aspect_ratio) if aspect_ratio else (row.width, row.height)
+    defaults = {
+        "num_inference_steps": row.num_inference_steps,
+        "guidance_scale": row.guidance_scale,
+        "width": width,
+        "height": height,
+        "seed": secrets.randbelow(SEEDS),  # never torch's: a memory snapshot would repeat it
+    }
+    return ImageRequest(prompt=prompt, model=model, **(defaults | given))
+
+
+def find(name: str) -> Model:
+    """Return the model's row, or say which there are."""
+    try:
+        return MODELS[name]
+    except KeyError:
+        raise BadRequest(f"There is no model “{name}” here. There is: {', '.join(MODELS)}.") from None
+
+
+def settings(request: ImageRequest) -> str:
+    """Say everything but the words in one line, as people read it under a picture."""
+    parts = [
+        f"{request.width}×{request.height}",
+        f"{request.num_inference_steps} steps",
+        f"guidance {request.guidance_scale:g}",
+        f"seed {request.seed}",
+        request.model,
+    ]
+    if request.negative_prompt:
+        parts.insert(0, f"without {shorten(request.negative_prompt, 200)}")
+    return " · ".join(parts)
+
+
+def shorten(text: str, limit: int) -> str:
+    """Cut `text` to `limit` characters, and show that it was cut."""
+    return text if len(text) <= limit else text[: limit - 1].rstrip() + "…"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """A request, who made it, and where its picture goes."""
+
+    claim: str  # the platform's own id of the interaction: the same one twice is the same job
+    id: str = field(default_factory=lambda: secrets.token_hex(12))  # ours: unguessable, so it can name a link
+    request: ImageRequest
+    platform: str
+    person: str  # who asked, unique over all platforms: turns go round by this
+    reply_to: Mapping[str, str]  # an address; only the platform that wrote it can read it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Picture:
+    """One drawn picture: a PNG with its own recipe inside, and the request that draws it alone."""
+
+    png: bytes
+    request: ImageRequest
+
+
+@dataclass(frozen=True, slots=True)
+class Queued:
+    """Waiting; `ahead` jobs are drawn first."""
+
+    ahead: int
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """The model is at work on this job."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """Denoising step `index` (from 1) of `total` is done, counted over all the pictures of the job."""
+
+    index: int
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """The pictures, in order, and the seconds the model took."""
+
+    pictures: tuple[Picture, ...]
+    seconds: float
+
+
+Event = Queued | Started | Step | Finished
+
+
+def _canonical(text: str) -> str:
+    """Fold spaces and line breaks, drop what cannot be seen or would reorder the text, repair broken Unicode."""
+    text = text.encode("utf-8", "replace").decode("utf-8")  # half of a surrogate pair becomes "?"
+    kept = (character for character in text if character.isspace() or not _invisible(character))
+    return unicodedata.normalize("NFC", " ".join("".join(kept).split()))
+
+
+def _invisible(character: str) -> bool:
+    return unicodedata.category(character) == "Cc" or character in _BIDI
+
+
+_BIDI: Final = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+
+
+def _at_most(name: str, length: int, limit: int) -> None:
+    if length > limit:
+        raise BadRequest(f"The {name} has {length} characters; I can read {limit}. Please shorten it.")
+
+
+def _within(name: str, value: float, low: float, high: float, model: Model | None = None) -> None:
+    if not low <= value <= high:  # also refuses NaN
+        whose = f" for {model.name}" if model else ""
+        raise BadRequest(f"{name} must be from {low} to {high:,}{whose}; you asked for {shorten(f'{value}', 20)}.")
