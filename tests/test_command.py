@@ -1,0 +1,404 @@
+"""What people type is read as they meant it, or answered with what to type instead."""
+
+import re
+import string
+from dataclasses import replace
+
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from bot.command import ALIASES, EXAMPLES, FLAGS, help_text, read, write
+from bot.errors import BadRequest, HelpWanted, Told
+from bot.models import MODELS, SKETCH
+from bot.request import MAX_PICTURES, PROMPT_LIMIT, SEEDS, ImageRequest, compose
+
+quick = settings(derandomize=True, max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
+HOSTILE = [
+    *("--seed", "--no", "--n=3", "--help", "-h", "--", "---", "-", "--5", "--seed,", "--ünï", "—seed", "–n", "―ar", "—-n", "—"),
+    *("\\", "\\\\", "\\--seed", "\\\\--seed", '\\"', "\\—", "\\fox", '"', '""', '"a', 'b"', '"c"', "'", "“", "”", "“d”", "„e“"),
+    *(
+        "«f»",
+        "»",
+        "”g”",
+        "help",
+        "HELP",
+        "seed=7",
+        "=",
+        "3:2",
+        "<@U1>",
+        "@everyone",
+        "`",
+        "狐",
+        "🦊",
+        "👩\u200d🚀",
+        "e\u0301",
+        "\u0338",
+    ),
+]
+SIDES = st.integers(SKETCH.min_side // SKETCH.multiple, SKETCH.max_side // SKETCH.multiple).map(SKETCH.multiple.__mul__)
+WORDS = st.lists(st.sampled_from(HOSTILE) | st.text(min_size=1, max_size=6), min_size=1, max_size=8).map(" ".join)
+
+
+def _drawable(words: str) -> bool:
+    try:
+        compose(words, model=SKETCH.name)
+    except BadRequest:
+        return False
+    return True
+
+
+REQUESTS = st.builds(
+    ImageRequest,
+    prompt=WORDS.filter(_drawable),
+    negative_prompt=st.just("") | WORDS,
+    num_inference_steps=st.integers(1, SKETCH.max_inference_steps),
+    guidance_scale=st.floats(0, SKETCH.max_guidance_scale),
+    width=SIDES,
+    height=SIDES,
+    seed=st.integers(0, SEEDS - 1),
+    n=st.integers(1, MAX_PICTURES),
+    model=st.sampled_from(sorted(MODELS)),
+)
+TEXTS = st.text(st.characters(exclude_categories=()), max_size=80) | st.lists(
+    st.sampled_from([*HOSTILE, *(f"--{name}" for name in [*FLAGS, *ALIASES])])
+).map(" ".join)
+
+
+def outcome(text: str, options: dict[str, object] | None = None) -> ImageRequest | bytes:
+    """Return what is read, but for a seed that may be fresh, or what is sent back instead."""
+    try:
+        return replace(read(text, options=options), seed=0)
+    except Told as told:
+        return str(told).encode()
+
+
+@quick
+@given(REQUESTS)
+def test_a_request_printed_as_a_command_is_read_as_the_same_request(request: ImageRequest) -> None:
+    assert read(write(request)) == request
+
+
+@quick
+@given(REQUESTS)
+def test_what_is_printed_is_one_line(request: ImageRequest) -> None:
+    assert len(write(request).splitlines()) == 1
+
+
+@quick
+@given(TEXTS)
+def test_whatever_is_typed_ends_in_a_request_or_in_words_that_can_be_sent(text: str) -> None:
+    assert isinstance(outcome(text), (ImageRequest, bytes))
+
+
+@pytest.mark.parametrize(
+    "flag",
+    [
+        "--ar 99999:0." + "0" * 310 + "1",
+        "--ar 0." + "0" * 310 + "1:99999",
+        "--seed " + "9" * 4301,
+        "--guidance 1e999",
+        "--size ٢٥٦x٢٥٦",
+        "--\ud800",
+        "--seed \ud800",
+        "--model \ud800",
+        "--stp\ud800 5",
+    ],
+)
+def test_what_nobody_would_type_ends_so_too(flag: str) -> None:
+    assert isinstance(outcome(f"a fox {flag}"), (ImageRequest, bytes))
+
+
+@pytest.mark.parametrize(
+    "piece", ['"', '"a ', "“a ", '" ', "--", "-- ", "—", "\\", "--no ", "--x", "a ", "a", "🦊", "=", "--ar=", "١"]
+)
+def test_ten_thousand_characters_of_anything_are_answered_in_words(piece: str) -> None:
+    with pytest.raises(Told) as told:
+        read(f"{piece * (10_000 // len(piece))} fox")
+    assert len(str(told.value)) < 2000
+
+
+def test_what_is_said_of_something_long_is_short() -> None:
+    for text in (f"fox --{'z' * 9000}", f"fox --seed {'z' * 9000}", f"fox --seed {'9' * 4000}", f"fox --model {'z' * 9000}"):
+        with pytest.raises(BadRequest) as refused:
+            read(text)
+        assert len(str(refused.value)) < 300
+
+
+FOX = compose("a red fox", model="sketch", seed=7, n=2, num_inference_steps=5)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a red fox --seed 7 --n 2 --steps 5",
+        "--seed 7 --n 2 --steps 5 a red fox",
+        "a --seed 7 red --n 2 fox --steps 5",
+        "--steps 5 a red --n 2 fox --seed 7",
+        "a red fox --seed=7 --n=2 --steps=5",
+        "a red fox —seed 7 –n 2 ―steps 5",
+        "a red fox —-seed 7 —n=2 –steps=5",
+        "a red fox --SEED 7 --N 2 --Steps 5",
+        "a\nred\nfox\n--seed\n7\n--n 2\n--steps 5\n",
+        "  a   red  fox   --seed   7 --n 2 --steps 5 ",
+        '"a red fox" --seed 7 --n 2 --steps 5',
+        '--seed 7 "a red fox" --n 2 --steps 5',
+        "“a red fox” --seed 7 --n “2” --steps 5",
+        "„a red fox“ --seed 7 --n 2 --steps 5",
+        "«a red fox» --seed 7 --n 2 --steps 5",
+        '"a\nred\nfox" --seed "7" --n="2" --steps 5',
+        "a red fox --seed 1 --seed 7 --n 2 --steps 5",
+        "a red fox --seed 7 --n 2 --step 5",
+        "a red fox --seed 007 --n +2 --steps 5",
+    ],
+)
+def test_flags_may_stand_anywhere_and_however_a_phone_writes_them(text: str) -> None:
+    assert read(text) == FOX
+
+
+@pytest.mark.parametrize(
+    ("text", "prompt"),
+    [
+        ("a fox", "a fox"),
+        ("🦊 in ❤\ufe0f", "🦊 in ❤\ufe0f"),
+        ("a fox - sly - in snow", "a fox - sly - in snow"),
+        ("a fox — sly — in snow", "a fox — sly — in snow"),
+        ("a well-known fox", "a well-known fox"),
+        ("top -5 foxes", "top -5 foxes"),
+        ("route --66", "route --66"),
+        ("x--y", "x--y"),
+        ('a sign saying "open"', 'a sign saying "open"'),
+        ('"open" says the sign', '"open" says the sign'),
+        ('a sign saying "--seed 7"', 'a sign saying "--seed 7"'),
+        ('"--seed 7"', "--seed 7"),
+        ("it's a fox's den", "it's a fox's den"),
+        ("a fox \\--seed \\—n", "a fox --seed —n"),
+        ('\\"a fox"', '"a fox"'),
+        ("C:\\fox", "C:\\fox"),
+        ('a 6" fox', 'a 6" fox'),
+        ("help me, fox", "help me, fox"),
+    ],
+)
+def test_words_that_are_no_flags_stay_words(text: str, prompt: str) -> None:
+    request = read(text)
+    assert request.prompt == prompt
+    assert replace(request, seed=0) == compose(prompt, model="sketch", seed=0)
+
+
+@pytest.mark.parametrize(
+    ("text", "negative_prompt", "prompt"),
+    [
+        ("a fox --no blur", "blur", "a fox"),
+        ("a fox --no blur, text, people", "blur, text, people", "a fox"),
+        ("a fox --no blur text --seed 7", "blur text", "a fox"),
+        ('--no "blur, text" a fox', "blur, text", "a fox"),
+        ("--no “blur, text” a fox", "blur, text", "a fox"),
+        ("--no=blur a fox", "blur", "a fox"),
+        ('--no="blur, text" a fox', "blur, text", "a fox"),
+        ("a fox --no blur --no text", "blur, text", "a fox"),
+        ("a fox --negative blur", "blur", "a fox"),
+        ('a fox --no blur "big signs"', 'blur "big signs"', "a fox"),
+        ("a fox --no \\--seed", "--seed", "a fox"),
+        ("a fox --no — dashes", "— dashes", "a fox"),
+    ],
+)
+def test_no_takes_all_words_up_to_the_next_flag(text: str, negative_prompt: str, prompt: str) -> None:
+    request = read(text)
+    assert (request.negative_prompt, request.prompt) == (negative_prompt, prompt)
+
+
+@pytest.mark.parametrize("ratio", ["3:2", "3/2", "3x2", "3X2", "3×2", "1.5:1", "6:4", "0.3:0.2", "00003:00002"])
+@pytest.mark.parametrize("flag", ["--ar", "--aspect"])
+def test_a_shape_may_be_spelled_as_people_do(flag: str, ratio: str) -> None:
+    request = read(f"a fox {flag} {ratio}")
+    assert (request.width, request.height) == (320, 224)
+
+
+@pytest.mark.parametrize("size", ["320x224", "320X224", "320×224", "320*224"])
+def test_a_size_may_be_spelled_as_people_do(size: str) -> None:
+    request = read(f"a fox --size {size}")
+    assert (request.width, request.height) == (320, 224)
+
+
+@pytest.mark.parametrize("flag", ["--guidance", "--cfg"])
+@pytest.mark.parametrize(("typed", "scale"), [("5", 5), ("5.5", 5.5), ("5,5", 5.5), (".5", 0.5), ("0", 0), ("20", 20)])
+def test_decimals_take_a_point_or_a_comma(flag: str, typed: str, scale: float) -> None:
+    assert read(f"a fox {flag} {typed}").guidance_scale == scale
+
+
+def test_a_model_may_be_named_in_any_case() -> None:
+    assert read("a fox --model SKETCH").model == "sketch"
+
+
+NOT_UNDERSTOOD = [
+    ("--seed seven", "--seed does not understand “seven”. For example: --seed 7"),
+    ("--n 1.5", "--n does not understand “1.5”. For example: --n 4"),
+    ("--steps lots", "--steps does not understand “lots”. For example: --steps 20"),
+    ("--guidance high", "--guidance does not understand “high”. For example: --guidance 5"),
+    ("--ar wide", "--ar does not understand “wide”. For example: --ar 3:2"),
+    ("--ar 3:0", "--ar does not understand “3:0”. For example: --ar 3:2"),
+    ("--ar 0:2", "--ar does not understand “0:2”. For example: --ar 3:2"),
+    ("--ar -3:2", "--ar does not understand “-3:2”. For example: --ar 3:2"),
+    ("--ar 3:2:1", "--ar does not understand “3:2:1”. For example: --ar 3:2"),
+    ("--size 320", "--size does not understand “320”. For example: --size 320x224"),
+    ("--size 0x0", "--size does not understand “0x0”. For example: --size 320x224"),
+    ("--size 256.9x256", "--size does not understand “256.9x256”. For example: --size 320x224"),
+    ("--size big", "--size does not understand “big”. For example: --size 320x224"),
+]
+NEEDS_A_VALUE = [
+    (f"--{name}", f"--{name} needs a value. For example: --{name} {FLAGS[name].example}") for name in FLAGS if name != "help"
+]
+UNKNOWN = [
+    ("--sed 7", "I don't know --sed. Did you mean --seed?"),
+    ("--seeds 7", "I don't know --seeds. Did you mean --seed?"),
+    ("--stpes 7", "I don't know --stpes. Did you mean --steps?"),
+    ("--guidence 7", "I don't know --guidence. Did you mean --guidance?"),
+    ("--modle x", "I don't know --modle. Did you mean --model?"),
+    ("--sise 320x224", "I don't know --sise. Did you mean --size?"),
+    ("—aspct 3:2", "I don't know --aspct. Did you mean --aspect?"),
+    ("--hlep", "I don't know --hlep. Did you mean --help?"),
+    ("--zzz", f"I don't know --zzz. There are: {', '.join(f'--{name}' for name in FLAGS)}."),
+]
+LIMITS = [
+    ("--steps 51", "Steps must be from 1 to 50 for sketch; you asked for 51."),
+    ("--steps -3", "Steps must be from 1 to 50 for sketch; you asked for -3."),
+    ("--guidance nan", "Guidance must be from 0 to 20.0 for sketch; you asked for nan."),
+    ("--guidance inf", "Guidance must be from 0 to 20.0 for sketch; you asked for inf."),
+    ("--n 11", "The number of pictures must be from 1 to 10; you asked for 11."),
+    ("--seed -1", "The seed must be from 0 to 4,294,967,295; you asked for -1."),
+    ("--size 64x256", "The width must be from 128 to 512 for sketch; you asked for 64."),
+    ("--size 256x250", "The height must be a multiple of 32 for sketch: try 256."),
+    ("--ar 9:1", "That shape is too long for sketch: try one between 1:4 and 4:1."),
+    ("--model dalle", "There is no model “dalle” here. There is: sketch."),
+    ("--ar 3:2 --size 320x224", "Give either --ar or --size, not both."),
+]
+
+
+@pytest.mark.parametrize(("flags", "sentence"), [*NOT_UNDERSTOOD, *NEEDS_A_VALUE, *UNKNOWN, *LIMITS])
+def test_what_is_not_understood_is_answered_with_what_would_be(flags: str, sentence: str) -> None:
+    with pytest.raises(BadRequest) as refused:
+        read(f"a fox {flags}")
+    assert str(refused.value) == sentence
+
+
+@pytest.mark.parametrize("flags", ["--seed --n 2", "--n 2 --seed", "--seed=", "--no --seed 7"])
+def test_a_flag_never_takes_the_next_flag_for_its_value(flags: str) -> None:
+    with pytest.raises(BadRequest, match="needs a value"):
+        read(f"a fox {flags}")
+
+
+@pytest.mark.parametrize("text", ["--n 3", "--seed 7 --no blur", '"" --n 3', "\x00"])
+def test_flags_without_words_ask_for_words(text: str) -> None:
+    with pytest.raises(BadRequest, match=r"^Say what to draw"):
+        read(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "  ", '""', "help", "Help", " HELP ", "--help", "—help", "--h", "a fox --help", "--seed 7 --help"],
+)
+def test_help_is_given_to_whoever_asks_or_says_nothing(text: str) -> None:
+    with pytest.raises(HelpWanted) as wanted:
+        read(text)
+    assert str(wanted.value) == help_text()
+
+
+def test_help_explains_every_flag_model_and_limit_of_the_tables() -> None:
+    words = help_text()
+    for name, flag in FLAGS.items():
+        assert f"--{name} {flag.example}" in words
+        assert flag.about in words
+    for model in MODELS.values():
+        assert re.search(rf"\b{model.name}\b.*{model.about}", words)
+    for limit in (SKETCH.min_side, SKETCH.max_side, SKETCH.max_inference_steps, MAX_PICTURES, SEEDS - 1):
+        assert f"{limit}" in words
+
+
+def test_help_is_short_enough_for_one_message_of_discord() -> None:
+    assert len(help_text()) <= 2000
+
+
+@pytest.mark.parametrize("text", ["", "help", "--help"])
+def test_help_names_the_model_that_is_used_here(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(MODELS, "large", replace(SKETCH, name="large", about="draws well", max_inference_steps=99))
+    with pytest.raises(HelpWanted) as wanted:
+        read(text, model="large")
+    assert "large  draws well (used unless you choose)" in str(wanted.value)
+    assert "99 steps" in str(wanted.value)
+
+
+@pytest.mark.parametrize("text", EXAMPLES)
+def test_the_examples_of_the_help_can_be_typed(text: str) -> None:
+    assert read(text).prompt
+
+
+@pytest.mark.parametrize("name", [name for name in FLAGS if name != "help"])
+def test_the_example_of_every_flag_can_be_typed(name: str) -> None:
+    assert read(f"a fox --{name} {FLAGS[name].example}").prompt == "a fox"
+
+
+@pytest.mark.parametrize("alias", ALIASES)
+def test_every_other_name_of_a_flag_stands_for_one(alias: str) -> None:
+    assert ALIASES[alias] in FLAGS
+    assert alias not in FLAGS
+
+
+def test_the_default_model_may_be_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(MODELS, "large", replace(SKETCH, name="large", num_inference_steps=20))
+    assert read("a fox", model="large").num_inference_steps == 20
+    assert read("a fox --model sketch", model="large").num_inference_steps == 10
+
+
+VALUES = st.integers() | st.floats() | st.text(max_size=8) | st.text(string.digits + ":x.,-", max_size=8)
+OPTIONS = st.dictionaries(st.sampled_from([name for name in FLAGS if name not in {"help", "no"}]), VALUES, max_size=3)
+
+
+@quick
+@given(OPTIONS)
+@example({"ar": "99999:0." + "0" * 310 + "1"})
+@example({"seed": 10**400})
+@example({"guidance": float("nan")})
+@example({"steps": True})
+def test_options_given_apart_meet_a_sentence_too(options: dict[str, object]) -> None:
+    assert isinstance(outcome("a fox", options), (ImageRequest, bytes))
+
+
+@quick
+@given(st.dictionaries(st.sampled_from(["n", "steps", "guidance"]), st.integers(-99, 99) | st.floats(-99, 99), min_size=1))
+@example({"n": 11})
+@example({"steps": 51, "n": 2})
+@example({"guidance": 20.01})
+def test_options_given_apart_obey_the_same_limits_as_flags(options: dict[str, float]) -> None:
+    typed = " ".join(f"--{name} {value}" for name, value in options.items())
+    assert outcome("a fox", dict(options)) == outcome(f"a fox {typed}")
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"seed": -1}, "The seed must be from 0 to 4,294,967,295; you asked for -1."),
+        ({"ar": "9:1"}, "That shape is too long for sketch: try one between 1:4 and 4:1."),
+        ({"size": "320"}, "--size does not understand “320”. For example: --size 320x224"),
+        ({"ar": "3:2", "size": "320x224"}, "Give either --ar or --size, not both."),
+        ({"no": "x" * 2001}, "The negative prompt has 2001 characters; I can read 2000. Please shorten it."),
+        ({"model": "dalle"}, "There is no model “dalle” here. There is: sketch."),
+        ({"n": ""}, "--n needs a value. For example: --n 4"),
+    ],
+)
+def test_an_option_that_cannot_be_is_refused_in_the_words_of_its_flag(options: dict[str, object], sentence: str) -> None:
+    assert outcome("a fox", options) == sentence.encode()
+
+
+def test_an_option_wins_over_the_text_and_an_open_one_does_not() -> None:
+    request = read("a fox --seed 1 --n 2", options={"seed": 7, "n": None, "ar": None})
+    assert (request.seed, request.n) == (7, 2)
+
+
+def test_an_option_is_taken_as_it_is_because_nothing_in_it_can_be_a_flag() -> None:
+    assert read("a fox", options={"no": 'blur --seed 7 "x" \\--n'}).negative_prompt == 'blur --seed 7 "x" \\--n'
+
+
+def test_the_longest_prompt_can_be_typed_and_printed() -> None:
+    request = compose("x" * PROMPT_LIMIT, negative_prompt="--n " * (PROMPT_LIMIT // 4), model="sketch")
+    assert read(write(request)) == request
