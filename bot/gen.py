@@ -1,0 +1,148 @@
+"""Load a model and draw with it: a request in, events out. Knows diffusers, and nothing of chat."""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+import torch
+from transformers.utils import logging as transformers_logging
+
+# Or importing diffusers complains that torchvision is missing, which nothing here uses.
+transformers_logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+from diffusers import AutoPipelineForText2Image
+from diffusers.utils import logging as diffusers_logging
+
+from bot import recipe
+from bot.request import Event, Finished, ImageRequest, Picture, Started, Step
+
+if TYPE_CHECKING:
+    from collections import abc
+    from collections.abc import Callable, Iterator, Sequence
+
+    from PIL import Image
+
+    from bot.models import Model
+
+log: Final = logging.getLogger(__name__)
+
+
+class Generator:
+    """One model, loaded once, drawing one job at a time.
+
+    Noise is drawn on the CPU from each picture's own seed, one picture at a time unless asked otherwise, so a picture
+    of a set is the same to the byte when it is drawn alone.
+    """
+
+    def __init__(self, model: Model, device: str | None = None) -> None:
+        """Load the weights; `device` defaults to the fastest there is."""
+        self.model = model
+        self.device = device or _fastest()
+        self._turn = threading.Lock()
+        self._pipeline = _load(model, self.device)
+
+    def generate(self, request: ImageRequest, *, batch_size: int = 1) -> abc.Generator[Event, None, None]:
+        """Yield `Started`, a `Step` after each denoising step, and `Finished`.
+
+        Closing the iterator stops the drawing within one step. Raises what the pipeline raises.
+        """
+        events: queue.SimpleQueue[Event | BaseException] = queue.SimpleQueue()
+        stop = threading.Event()
+        drawing = threading.Thread(
+            target=self._draw, args=(request, batch_size, events.put, stop), name=f"draw-{self.model.name}", daemon=True
+        )
+        drawing.start()
+        try:
+            while not isinstance(event := events.get(), BaseException):
+                yield event
+                if isinstance(event, Finished):
+                    return
+            raise event
+        finally:
+            stop.set()
+            drawing.join()
+
+    def _draw(
+        self, request: ImageRequest, batch_size: int, emit: Callable[[Event | BaseException], None], stop: threading.Event
+    ) -> None:
+        """Draw all pictures of a request, batch by batch. Runs in a thread of its own: `pipeline()` calls back."""
+        try:
+            with self._turn:
+                emit(Started())
+                begun = time.perf_counter()
+                batches = _batches(request, batch_size)
+                progress = _Progress(len(batches) * request.num_inference_steps, emit, stop)
+                pictures = tuple(picture for batch in batches for picture in self._batch(batch, progress))
+                emit(Finished(pictures, time.perf_counter() - begun))
+        except BaseException as error:  # noqa: BLE001  it is raised again where the events are read
+            emit(error)
+
+    @torch.inference_mode()
+    def _batch(self, requests: Sequence[ImageRequest], progress: _Progress) -> Iterator[Picture]:
+        """Draw requests that differ in nothing but the seed, in one batch."""
+        first = requests[0]
+        images: list[Image.Image] = self._pipeline(
+            prompt=first.prompt,
+            negative_prompt=first.negative_prompt,
+            num_inference_steps=first.num_inference_steps,
+            guidance_scale=first.guidance_scale,
+            width=first.width,
+            height=first.height,
+            num_images_per_prompt=len(requests),
+            generator=[torch.Generator().manual_seed(request.seed) for request in requests],
+            callback_on_step_end=progress.step,
+            callback_on_step_end_tensor_inputs=[],
+        ).images
+        for request, image in zip(requests, images, strict=True):
+            yield Picture(png=recipe.stamp(image, request), request=request)
+
+
+class Stopped(Exception):
+    """Nobody waits for this drawing any more."""
+
+
+class _Progress:
+    """Counts the steps of all batches, and is where a drawing can be stopped."""
+
+    def __init__(self, total: int, emit: Callable[[Event], None], stop: threading.Event) -> None:
+        self._index, self._total, self._emit, self._stop = 0, total, emit, stop
+
+    def step(self, _pipeline: Any, _index: int, _timestep: Any, tensors: dict[str, Any]) -> dict[str, Any]:
+        """Serve as diffusers' `callback_on_step_end`."""
+        if self._stop.is_set():
+            raise Stopped
+        self._index += 1
+        self._emit(Step(self._index, self._total))
+        return tensors
+
+
+def _batches(request: ImageRequest, batch_size: int) -> list[list[ImageRequest]]:
+    alone = [request.alone(index) for index in range(request.n)]
+    return [alone[start : start + batch_size] for start in range(0, request.n, batch_size)]
+
+
+def _load(model: Model, device: str) -> Any:
+    _quiet()
+    begun = time.perf_counter()
+    dtype = torch.float32 if device == "cpu" else getattr(torch, model.dtype)
+    pipeline: Any = AutoPipelineForText2Image.from_pretrained(model.repository, dtype=dtype)  # type: ignore[no-untyped-call]
+    pipeline.to(device)
+    pipeline.set_progress_bar_config(disable=True)
+    log.info("loaded %s on %s in %.1f s", model.name, device, time.perf_counter() - begun)
+    return pipeline
+
+
+def _quiet() -> None:
+    """Leave the terminal to our own progress bar, and the log to what somebody can act on."""
+    for library in (diffusers_logging, transformers_logging):
+        library.set_verbosity_error()
+        library.disable_progress_bar()
+
+
+def _fastest() -> str:
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"
