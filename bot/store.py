@@ -1,0 +1,206 @@
+"""What must be remembered: jobs, how far each got, and the pictures. SQLite and a folder, on one machine.
+
+A job is written down before anybody is told "Drawing…", under the platform's own id for the interaction, so the same
+request sent again finds the first one. It stays unfinished until its one outcome has reached somebody.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+import sqlite3
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, Protocol, Self, TypeAlias, TypeVar
+
+from bot import recipe
+from bot.request import ImageRequest, Job, Picture
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+T = TypeVar("T")
+Work: TypeAlias = "Callable[[sqlite3.Connection], T]"
+
+KEPT_FOR: Final = 30 * 24 * 3600  # seconds: how long jobs and pictures can be asked for again
+
+SCHEMA: Final = """
+CREATE TABLE IF NOT EXISTS jobs (
+    id      TEXT PRIMARY KEY,
+    claim   TEXT NOT NULL UNIQUE,
+    job     TEXT NOT NULL,
+    notes   TEXT NOT NULL DEFAULT '{}',
+    outcome TEXT,
+    made    REAL NOT NULL
+);
+CREATE INDEX IF NOT EXISTS unfinished ON jobs (made) WHERE outcome IS NULL;
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """A job, how far its delivery got, and how it ended; `outcome` is None while it is under way."""
+
+    job: Job
+    notes: Mapping[str, Any] = field(default_factory=dict)
+    outcome: str | None = None
+
+
+class Store(Protocol):
+    """What the rest of the bot may ask of a store."""
+
+    async def claim(self, job: Job) -> Job:
+        """Write the job down unless its claim is taken; return the job that holds the claim."""
+
+    async def record(self, job_id: str) -> Record | None:
+        """Return what is known of a job."""
+
+    async def note(self, job_id: str, **facts: Any) -> None:
+        """Add facts about how far a job got. Each is there for good once this returns."""
+
+    async def finish(self, job_id: str, outcome: str) -> None:
+        """Write down how a job ended."""
+
+    async def unfinished(self) -> Sequence[Record]:
+        """Return the jobs that somebody still waits for, oldest first."""
+
+    async def keep(self, job_id: str, pictures: Sequence[Picture]) -> None:
+        """Keep the pictures of a job: all of them, or none if this is interrupted."""
+
+    async def pictures(self, job_id: str) -> Sequence[Picture]:
+        """Return the kept pictures of a job, in order; none if there are none."""
+
+
+class LocalStore:
+    """A `Store` in one folder: `jobs.sqlite3`, and `pictures/` with a folder for each job."""
+
+    def __init__(self, home: Path) -> None:
+        home.mkdir(parents=True, exist_ok=True)
+        self._pictures = home / "pictures"
+        self._path = home / "jobs.sqlite3"
+        self._thread = ThreadPoolExecutor(1, "store")  # the connection is used here only
+        self._waiting: list[tuple[Work[Any], asyncio.Future[Any]]] = []
+        self._writing: asyncio.Task[None] | None = None
+        self._database: sqlite3.Connection
+
+    async def __aenter__(self) -> Self:
+        self._database = await self._in_thread(self._open)
+        await self._in_thread(self._forget)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._in_thread(self._database.close)
+        self._thread.shutdown()
+
+    async def claim(self, job: Job) -> Job:
+        insert = "INSERT INTO jobs (id, claim, job, made) VALUES (?, ?, ?, ?) ON CONFLICT (claim) DO NOTHING"
+        holder = "SELECT job FROM jobs WHERE claim = ?"
+
+        def write(database: sqlite3.Connection) -> Job:
+            if database.execute(insert, (job.id, job.claim, _dump(job), time.time())).rowcount:
+                return job
+            return _load(database.execute(holder, (job.claim,)).fetchone()[0])
+
+        return await self._write(write)
+
+    async def note(self, job_id: str, **facts: Any) -> None:
+        patch = "UPDATE jobs SET notes = json_patch(notes, ?) WHERE id = ?"
+        await self._write(lambda database: database.execute(patch, (json.dumps(facts), job_id)))
+
+    async def finish(self, job_id: str, outcome: str) -> None:
+        update = "UPDATE jobs SET outcome = ? WHERE id = ?"
+        await self._write(lambda database: database.execute(update, (outcome, job_id)))
+
+    async def record(self, job_id: str) -> Record | None:
+        found = await self._select("WHERE id = ?", job_id)
+        return found[0] if found else None
+
+    async def unfinished(self) -> Sequence[Record]:
+        return await self._select("WHERE outcome IS NULL ORDER BY made, rowid")
+
+    async def _select(self, which: str, *values: str) -> list[Record]:
+        query = f"SELECT job, notes, outcome FROM jobs {which}"  # noqa: S608  `which` is one of the two above
+        rows = await self._in_thread(lambda: self._database.execute(query, values).fetchall())
+        return [Record(job=_load(job), notes=json.loads(notes), outcome=outcome) for job, notes, outcome in rows]
+
+    async def keep(self, job_id: str, pictures: Sequence[Picture]) -> None:
+        def write() -> None:
+            folder, draft = self._pictures / job_id, self._pictures / f"{job_id}.draft"
+            shutil.rmtree(draft, ignore_errors=True)
+            draft.mkdir(parents=True)
+            for index, picture in enumerate(pictures):
+                (draft / f"{index}.png").write_bytes(picture.png)
+            if not folder.exists():
+                draft.rename(folder)  # all at once: a half-written set is never taken for a whole one
+
+        await asyncio.to_thread(write)
+
+    async def pictures(self, job_id: str) -> Sequence[Picture]:
+        def read() -> list[Picture]:
+            paths = sorted((self._pictures / job_id).glob("*.png"), key=lambda path: int(path.stem))
+            return [Picture(png=path.read_bytes(), request=recipe.of(path)) for path in paths]
+
+        return await asyncio.to_thread(read)
+
+    def folder(self, job_id: str) -> Path:
+        """Return where the pictures of a job are kept."""
+        return self._pictures / job_id
+
+    def _open(self) -> sqlite3.Connection:
+        database = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
+        database.execute("PRAGMA journal_mode = WAL")
+        database.execute("PRAGMA synchronous = FULL")  # what we promise outlives a power cut, not just a crash
+        database.execute("PRAGMA busy_timeout = 5000")  # `imagine show` may read while `imagine serve` runs
+        database.executescript(SCHEMA)
+        return database
+
+    def _forget(self) -> None:
+        """Drop what is older than `KEPT_FOR` and finished."""
+        old = "SELECT id FROM jobs WHERE outcome IS NOT NULL AND made < ?"
+        for (job_id,) in self._database.execute(old, (time.time() - KEPT_FOR,)).fetchall():
+            shutil.rmtree(self._pictures / job_id, ignore_errors=True)
+            self._database.execute("DELETE FROM jobs WHERE id = ?", (job_id,))
+
+    async def _in_thread(self, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+
+    async def _write(self, work: Work[T]) -> T:
+        """Run `work` in the next transaction: one trip to the disk serves everybody who waits for it."""
+        done: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        self._waiting.append((work, done))
+        if self._writing is None or self._writing.done():
+            self._writing = asyncio.create_task(self._write_all())
+        return await done
+
+    async def _write_all(self) -> None:
+        while self._waiting:
+            batch, self._waiting = self._waiting, []
+            try:
+                results = await self._in_thread(partial(self._transaction, [work for work, _ in batch]))
+            except sqlite3.Error as error:
+                results = [error] * len(batch)
+            for (_, done), result in zip(batch, results, strict=True):
+                if done.cancelled():
+                    continue
+                if isinstance(result, sqlite3.Error):
+                    done.set_exception(result)
+                else:
+                    done.set_result(result)
+
+    def _transaction(self, works: Sequence[Work[Any]]) -> list[Any]:
+        with self._database:
+            self._database.execute("BEGIN IMMEDIATE")
+            return [work(self._database) for work in works]
+
+
+def _dump(job: Job) -> str:
+    return json.dumps(asdict(job), ensure_ascii=False)
+
+
+def _load(text: str) -> Job:
+    fields = json.loads(text)
+    return Job(**(fields | {"request": ImageRequest(**fields["request"])}))

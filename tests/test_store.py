@@ -1,0 +1,398 @@
+"""What is written down stays written down, once, and whole.
+
+The first part holds for any store: add another to `STORES`, and it has to pass. The second part is about the files of
+`LocalStore`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import sys
+import textwrap
+from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
+from itertools import count
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from bot.request import Job, Picture, compose
+from bot.store import KEPT_FOR, LocalStore, Store
+from tests.fakes.generator import plain
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Mapping
+
+    from bot.request import ImageRequest
+
+    Opener = Callable[[], AbstractAsyncContextManager[Store]]
+
+STORES: Mapping[str, Callable[[Path], Opener]] = {"local": lambda home: lambda: LocalStore(home)}
+ROOT = Path(__file__).parent.parent
+DAY = 24 * 3600  # seconds
+numbers = count()
+
+
+@pytest.fixture(params=STORES)
+def reopened(request: pytest.FixtureRequest, tmp_path: Path) -> Opener:
+    return STORES[request.param](tmp_path)
+
+
+@pytest.fixture
+async def store(reopened: Opener) -> AsyncIterator[Store]:
+    async with reopened() as store:
+        yield store
+
+
+def a_request(**given: Any) -> ImageRequest:
+    return compose("a fox 🦊", model="sketch", seed=7, **given)
+
+
+def a_job(claim: str | None = None) -> Job:
+    address = {"channel": "C1", "response_url": "https://hooks.example/ü"}
+    return Job(
+        claim=claim or f"page:{next(numbers)}", request=a_request(n=3), platform="page", person="page:ann", reply_to=address
+    )
+
+
+def drawn(request: ImageRequest) -> list[Picture]:
+    alone = [request.alone(index) for index in range(request.n)]
+    return [Picture(png=plain(one), request=one) for one in alone]
+
+
+async def waiting_in(store: Store) -> list[Job]:
+    return [record.job for record in await store.unfinished()]
+
+
+async def test_a_new_claim_is_taken_by_the_job_that_brings_it(store: Store) -> None:
+    job = a_job()
+    assert await store.claim(job) == job
+
+
+async def test_a_claim_that_is_taken_returns_the_job_that_holds_it(store: Store) -> None:
+    first, second = a_job("slack:T1:1.2"), a_job("slack:T1:1.2")
+    await store.claim(first)
+    assert await store.claim(second) == first
+    assert await store.record(second.id) is None
+
+
+async def test_a_claim_made_a_hundred_times_at_once_makes_one_job(store: Store) -> None:
+    held = await asyncio.gather(*(store.claim(a_job("slack:T1:1.2")) for _ in range(100)))
+    assert len({job.id for job in held}) == 1
+    assert [job.id for job in await waiting_in(store)] == [held[0].id]
+
+
+async def test_a_job_that_is_handed_in_a_hundred_times_is_one_job(store: Store) -> None:
+    job = a_job()
+    assert await asyncio.gather(*(store.claim(job) for _ in range(100))) == [job] * 100
+    assert await waiting_in(store) == [job]
+
+
+async def test_two_who_write_at_once_agree_on_who_holds_a_claim(reopened: Opener) -> None:
+    async with reopened() as here, reopened() as there:
+        for number in range(20):
+            claims = [store.claim(a_job(f"discord:{number}")) for store in (here, there) for _ in range(3)]
+            assert len({job.id for job in await asyncio.gather(*claims)}) == 1
+        assert len(await waiting_in(here)) == 20
+
+
+async def test_a_finished_job_keeps_its_claim(store: Store) -> None:
+    job = a_job("discord:1")
+    await store.claim(job)
+    await store.finish(job.id, "in_place")
+    assert (await store.claim(a_job("discord:1"))).id == job.id
+    assert await waiting_in(store) == []
+
+
+async def test_a_record_tells_what_is_known_of_a_job(store: Store) -> None:
+    job = a_job()
+    await store.claim(job)
+    record = await store.record(job.id)
+    assert record is not None
+    assert (record.job, record.notes, record.outcome) == (job, {}, None)
+    await store.note(job.id, attempts=1)
+    await store.finish(job.id, "in_channel")
+    record = await store.record(job.id)
+    assert record is not None
+    assert (record.job, record.notes, record.outcome) == (job, {"attempts": 1}, "in_channel")
+
+
+async def test_nothing_is_known_of_a_job_that_never_was(store: Store) -> None:
+    assert await store.record("nobody") is None
+    assert await store.pictures("nobody") == []
+
+
+async def test_what_is_noted_of_a_job_that_never_was_makes_none(store: Store) -> None:
+    await store.note("nobody", attempts=1)
+    await store.finish("nobody", "in_channel")
+    assert await store.record("nobody") is None
+
+
+@pytest.mark.parametrize("fact", [1, 2.5, True, "ts 1.2", "狐 ' \" \\ $.", ["F1", "F2"], [], {"a": {"b": [1]}}])
+async def test_a_fact_is_noted_as_it_is(store: Store, fact: object) -> None:
+    job = a_job()
+    await store.claim(job)
+    await store.note(job.id, fact=fact)
+    record = await store.record(job.id)
+    assert record is not None
+    assert record.notes == {"fact": fact}
+
+
+@pytest.mark.parametrize(("old", "new"), [(1, 2), ("a", ["b"]), (["a", "b"], ["c"]), ({"a": 1}, {"b": 2})])
+async def test_a_fact_noted_again_takes_the_place_of_the_old_one(store: Store, old: object, new: object) -> None:
+    job = a_job()
+    await store.claim(job)
+    await store.note(job.id, fact=old, other=1)
+    await store.note(job.id, fact=new)
+    record = await store.record(job.id)
+    assert record is not None
+    assert record.notes == {"fact": new, "other": 1}
+
+
+@pytest.mark.parametrize("key", ["ts C1", "files D1", "a.b", "$", 'quote"', "ü"])
+async def test_a_fact_may_have_any_name(store: Store, key: str) -> None:
+    job = a_job()
+    await store.claim(job)
+    await store.note(job.id, **{key: "here"})
+    record = await store.record(job.id)
+    assert record is not None
+    assert record.notes == {key: "here"}
+
+
+async def test_facts_noted_at_once_are_all_kept_and_each_with_its_own_job(store: Store) -> None:
+    jobs = [a_job() for _ in range(5)]
+    for job in jobs:
+        await store.claim(job)
+    await asyncio.gather(*(store.note(job.id, **{f"k{i}": job.id}) for i in range(20) for job in jobs))
+    for job in jobs:
+        record = await store.record(job.id)
+        assert record is not None
+        assert record.notes == {f"k{i}": job.id for i in range(20)}
+
+
+async def test_unfinished_jobs_come_with_how_far_each_got(store: Store) -> None:
+    job = await store.claim(a_job())
+    await store.note(job.id, attempts=2)
+    (record,) = await store.unfinished()
+    assert (record.job, record.notes, record.outcome) == (job, {"attempts": 2}, None)
+
+
+async def test_unfinished_jobs_come_oldest_first(store: Store) -> None:
+    jobs = [a_job() for _ in range(10)]
+    for job in jobs[:5]:
+        await store.claim(job)
+    await asyncio.gather(*(store.claim(job) for job in jobs[5:]))
+    assert await waiting_in(store) == jobs
+    for job in jobs[::2]:
+        await store.finish(job.id, "in_place")
+    assert await waiting_in(store) == jobs[1::2]
+
+
+async def test_pictures_are_kept_in_order_with_the_request_that_draws_each_alone(store: Store) -> None:
+    request = a_request(n=10)
+    await store.keep("job", drawn(request))
+    assert await store.pictures("job") == drawn(request)
+
+
+async def test_pictures_kept_again_are_there_once(store: Store) -> None:
+    request = a_request(n=3)
+    await store.keep("job", drawn(request))
+    await store.keep("job", drawn(request))
+    assert await store.pictures("job") == drawn(request)
+
+
+async def test_a_set_that_cannot_be_kept_whole_is_not_kept_and_may_be_kept_later(store: Store) -> None:
+    whole = drawn(a_request(n=3))
+    broken: Any = [*whole[:2], replace(whole[2], png="no bytes")]  # type: ignore[arg-type]
+    with pytest.raises(TypeError):
+        await store.keep("job", broken)
+    assert await store.pictures("job") == []
+    await store.keep("job", whole)
+    assert await store.pictures("job") == whole
+
+
+@pytest.mark.parametrize("job_id", ["", ".", "..", "../job", "/", "x" * 200, "*", "["])
+async def test_an_id_that_no_job_can_have_has_no_pictures(store: Store, job_id: str) -> None:
+    await store.keep("job", drawn(a_request()))
+    assert await store.pictures(job_id) == []
+
+
+async def test_everything_is_there_after_reopening(reopened: Opener) -> None:
+    waiting, done = a_job(), a_job()
+    async with reopened() as store:
+        for job in (waiting, done):
+            await store.claim(job)
+        await store.note(waiting.id, files=["F1"])
+        await store.keep(done.id, drawn(done.request))
+        await store.finish(done.id, "in_dm")
+        before = [await store.record(job.id) for job in (waiting, done)]
+    async with reopened() as store:
+        assert [await store.record(job.id) for job in (waiting, done)] == before
+        assert await waiting_in(store) == [waiting]
+        assert await store.pictures(done.id) == drawn(done.request)
+        assert await store.claim(replace(waiting, id="another")) == waiting
+
+
+async def test_two_may_read_and_write_at_once(reopened: Opener) -> None:
+    async with reopened() as here, reopened() as there:
+        job = await here.claim(a_job())
+        assert await waiting_in(there) == [job]
+        await asyncio.gather(here.note(job.id, here=1), there.note(job.id, there=1))
+        await there.finish(job.id, "in_place")
+        records = [await store.record(job.id) for store in (here, there)]
+        assert records[0] == records[1]
+        assert records[0] is not None
+        assert (records[0].notes, records[0].outcome) == ({"here": 1, "there": 1}, "in_place")
+
+
+async def test_a_fact_that_cannot_be_written_holds_nobody_up(store: Store) -> None:
+    job, other = a_job(), a_job()
+    await store.claim(job)
+    async with asyncio.timeout(2):
+        _, held = await asyncio.gather(store.note(job.id, fact=object()), store.claim(other), return_exceptions=True)
+    assert held == other
+    assert await waiting_in(store) == [job, other]
+
+
+async def test_a_job_that_cannot_be_written_down_is_refused_alone(store: Store) -> None:
+    other = a_job()
+    async with asyncio.timeout(2):
+        refused, held = await asyncio.gather(store.claim(a_job("\ud800")), store.claim(other), return_exceptions=True)
+    assert isinstance(refused, Exception)
+    assert held == other
+
+
+async def test_whoever_stops_waiting_for_a_write_takes_nobody_along(store: Store) -> None:
+    jobs = [a_job() for _ in range(10)]
+    writes = [asyncio.ensure_future(store.claim(job)) for job in jobs]
+    await asyncio.sleep(0)
+    writes[3].cancel()
+    async with asyncio.timeout(2):
+        held = await asyncio.gather(*writes, return_exceptions=True)
+    assert [job for job in held if isinstance(job, Job)] == [*jobs[:3], *jobs[4:]]
+
+
+async def dies(script: str, home: Path) -> str:
+    """Run a script that kills itself with SIGKILL; return what it printed before."""
+    head = """
+        import asyncio, os, signal, sys
+        from pathlib import Path
+        from bot.request import Job, Picture, compose
+        from bot.store import LocalStore
+
+        request = compose("a fox", model="sketch", seed=7, n=3)
+        job = Job(claim="slack:T1:1.2", request=request, platform="slack", person="slack:T1:U1", reply_to={"channel": "C1"})
+
+        def die(_=None):
+            sys.stdout.flush()
+            os.kill(os.getpid(), signal.SIGKILL)
+
+        class Fatal:
+            png = property(die)
+
+        async def main():
+            async with LocalStore(Path(sys.argv[1])) as store:
+    """
+    body = textwrap.indent(textwrap.dedent(script), " " * 8)
+    code = f"{textwrap.dedent(head)}{body}\nasyncio.run(main())\n"
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", code, str(home), cwd=ROOT, stdout=asyncio.subprocess.PIPE
+    )
+    output, _ = await process.communicate()
+    assert process.returncode == -9
+    return output.decode().strip()
+
+
+async def test_a_process_killed_right_after_a_claim_has_the_job_when_it_starts_again(tmp_path: Path) -> None:
+    job_id = await dies("await store.claim(job); print(job.id); die()", tmp_path)
+    async with LocalStore(tmp_path) as store:
+        (job,) = await waiting_in(store)
+    assert (job.id, job.claim, job.request) == (job_id, "slack:T1:1.2", compose("a fox", model="sketch", seed=7, n=3))
+
+
+async def test_a_process_killed_right_after_a_note_remembers_it(tmp_path: Path) -> None:
+    job_id = await dies("await store.claim(job); print(job.id); await store.note(job.id, files=['F1']); die()", tmp_path)
+    async with LocalStore(tmp_path) as store:
+        record = await store.record(job_id)
+    assert record is not None
+    assert record.notes == {"files": ["F1"]}
+
+
+async def test_a_process_killed_among_its_pictures_has_kept_none_and_can_keep_them_again(tmp_path: Path) -> None:
+    await dies("await store.keep('job', [Picture(png=b'half', request=request), Fatal()])", tmp_path)
+    pictures = drawn(a_request(n=3))
+    async with LocalStore(tmp_path) as store:
+        assert await store.pictures("job") == []
+        await store.keep("job", pictures)
+        assert await store.pictures("job") == pictures
+
+
+async def test_a_job_of_a_model_that_is_gone_does_not_hide_the_others(tmp_path: Path) -> None:
+    gone, other = a_job(), a_job()
+    async with LocalStore(tmp_path) as store:
+        for job in (gone, other):
+            await store.claim(job)
+    with sqlite3.connect(tmp_path / "jobs.sqlite3") as database:
+        database.execute("UPDATE jobs SET job = replace(job, '\"sketch\"', '\"gone\"') WHERE id = ?", (gone.id,))
+    database.close()
+    async with LocalStore(tmp_path) as store:
+        assert other in await waiting_in(store)
+
+
+def aged(home: Path, job: Job, seconds: float) -> None:
+    with sqlite3.connect(home / "jobs.sqlite3") as database:
+        database.execute("UPDATE jobs SET made = made - ? WHERE id = ?", (seconds, job.id))
+    database.close()
+
+
+async def test_old_finished_jobs_are_dropped_with_their_pictures_and_unfinished_ones_never(tmp_path: Path) -> None:
+    old, recent, waiting = a_job("old"), a_job("recent"), a_job("waiting")
+    async with LocalStore(tmp_path) as store:
+        for job in (old, recent, waiting):
+            await store.claim(job)
+            await store.keep(job.id, drawn(job.request))
+        for job in (old, recent):
+            await store.finish(job.id, "in_place")
+    for job, seconds in ((old, KEPT_FOR + DAY), (recent, KEPT_FOR - DAY), (waiting, 100 * KEPT_FOR)):
+        aged(tmp_path, job, seconds)
+    async with LocalStore(tmp_path) as store:
+        assert [await store.record(job.id) is not None for job in (old, recent, waiting)] == [False, True, True]
+        assert [len(await store.pictures(job.id)) for job in (old, recent, waiting)] == [0, 3, 3]
+        assert await waiting_in(store) == [waiting]
+        assert not store.folder(old.id).exists()
+        assert (await store.claim(a_job("old"))).id != old.id
+
+
+async def test_pictures_lie_where_the_store_says_numbered_from_zero(tmp_path: Path) -> None:
+    pictures = drawn(a_request(n=3))
+    async with LocalStore(tmp_path) as store:
+        await store.keep("job", pictures)
+        assert [(store.folder("job") / f"{index}.png").read_bytes() for index in range(3)] == [each.png for each in pictures]
+
+
+async def test_keeping_pictures_leaves_nothing_else_behind(tmp_path: Path) -> None:
+    async with LocalStore(tmp_path) as store:
+        for _ in range(2):
+            await store.keep("job", drawn(a_request()))
+    assert [path.name for path in (tmp_path / "pictures").iterdir()] == ["job"]
+
+
+async def test_the_folder_is_made_where_there_is_none(tmp_path: Path) -> None:
+    async with LocalStore(tmp_path / "a" / "b") as store:
+        await store.claim(a_job())
+    assert (tmp_path / "a" / "b" / "jobs.sqlite3").exists()
+
+
+async def test_a_reader_never_sees_half_of_what_a_writer_writes(tmp_path: Path) -> None:
+    async with LocalStore(tmp_path) as writer, LocalStore(tmp_path) as reader:
+        jobs = [a_job() for _ in range(200)]
+        writing = asyncio.gather(*(writer.claim(job) for job in jobs))
+        seen = [await waiting_in(reader)]
+        while not writing.done():
+            seen.append(await waiting_in(reader))
+        await writing
+        seen.append(await waiting_in(reader))
+    assert seen[-1] == jobs
+    assert all(jobs[: len(some)] == some for some in seen)
