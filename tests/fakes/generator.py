@@ -1,0 +1,52 @@
+"""A generator that draws nothing much, at once: for tests of everything around the drawing."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from PIL import Image
+
+from bot import recipe
+from bot.request import Event, Finished, ImageRequest, Picture, Started, Step
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from bot.models import Model
+
+
+class QuickGenerator:
+    """Draws one plain colour for each seed. `gate` holds drawings up; `fails` makes them raise; a step takes `step_seconds`."""
+
+    def __init__(self, model: Model) -> None:
+        self.model = model
+        self.gate = threading.Event()
+        self.gate.set()
+        self.step_seconds = 0.0
+        self.drawn: list[ImageRequest] = []
+        self.fails: Exception | None = None
+
+    def generate(self, request: ImageRequest, *, batch_size: int = 1) -> Generator[Event, None, None]:
+        """Yield what the real one yields."""
+        del batch_size
+        yield Started()
+        for index in range(request.num_inference_steps):
+            self.gate.wait(30)
+            time.sleep(self.step_seconds)
+            if self.fails:
+                raise self.fails
+            yield Step(index + 1, request.num_inference_steps)
+        self.drawn.append(request)
+        alone = [request.alone(index) for index in range(request.n)]
+        yield Finished(tuple(Picture(png=plain(one), request=one) for one in alone), 0.01)
+
+    def close(self) -> None:
+        """Let go of nothing."""
+
+
+def plain(request: ImageRequest) -> bytes:
+    """Return a small PNG whose colour is the seed, with its recipe inside."""
+    colour = request.seed % 256, request.seed // 256 % 256, request.seed // 65536 % 256
+    return recipe.stamp(Image.new("RGB", (8, 8), colour), request)
