@@ -1,0 +1,178 @@
+"""The doors: FastAPI's routes, and who is let in. What is behind them is passed in.
+
+Nothing slow happens here. A request is verified on its raw bytes, read, handed over and answered.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any, Final, TypeVar
+
+from fastapi import FastAPI, HTTPException, Request, Response
+from fastapi.responses import HTMLResponse, JSONResponse
+from fastapi.sse import EventSourceResponse
+from pydantic import BaseModel, Field
+from slack_bolt.adapter.fastapi.async_handler import AsyncSlackRequestHandler
+
+from bot import __version__, page
+from bot.discord import Discord
+from bot.errors import BadRequest, Stranger, Told
+from bot.request import JOB_ID, PROMPT_LIMIT, Picture
+from bot.slack import Slack
+
+LARGEST: Final = 1_000_000  # bytes: no command of either platform comes near
+SLOWEST: Final = 5  # seconds for a body to arrive
+FORM: Final = "application/x-www-form-urlencoded"
+JSON: Final = "application/json"
+
+PAGE_MAY: Final = (  # run what it brings along, and talk to us; a prompt that got into it could do nothing else
+    "default-src 'none'; img-src 'self' data:; connect-src 'self'; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
+)
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """What is behind the doors; a platform that is off is None."""
+
+    slack: Slack | None
+    discord: Discord | None
+    page: page.Page | None
+    pictures: Callable[[str], Awaitable[Sequence[Picture]]]  # the kept pictures of a job, by its id
+    health: Callable[[], Mapping[str, Any]]
+
+
+def create(open_parts: Callable[[], AbstractAsyncContextManager[Parts]]) -> FastAPI:
+    """Build the app; `open_parts` is entered when it starts, inside its event loop, and left when it stops."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with open_parts() as app.state.parts:
+            yield
+
+    app = FastAPI(
+        title="imagine",
+        version=__version__,
+        lifespan=lifespan,
+        max_body_size=LARGEST,
+        openapi_url=None,
+        docs_url=None,
+        redoc_url=None,
+    )
+    app.add_exception_handler(Stranger, lambda _request, _error: Response(status_code=HTTPStatus.UNAUTHORIZED))
+    app.add_exception_handler(BadRequest, _bad_request)
+    app.post("/slack/events")(slack_events)
+    app.post("/discord/interactions")(discord_interactions)
+    app.get("/health")(health)
+    app.get("/pictures/{job_id}/{index}.png")(picture)
+    app.get("/")(page_itself)
+    app.post("/page/imagine")(page_imagine)
+    app.get("/page/jobs/{job_id}", response_class=EventSourceResponse)(page_watch)
+    return app
+
+
+async def slack_events(request: Request) -> Response:
+    """Take a slash command. https://docs.slack.dev/interactivity/implementing-slash-commands"""
+    slack = _on(_parts(request).slack)
+    slack.verify(request.headers, await _body(request))
+    _content_type(request, FORM, JSON)
+    return await AsyncSlackRequestHandler(slack.app).handle(request, {"site": _site(request)})
+
+
+async def discord_interactions(request: Request) -> Response:
+    """Take an interaction. https://discord.com/developers/docs/interactions/overview"""
+    discord = _on(_parts(request).discord)
+    body = await _body(request)
+    discord.verify(request.headers, body)
+    _content_type(request, JSON)
+    return JSONResponse(await discord.answer(body))
+
+
+async def health(request: Request) -> Mapping[str, Any]:
+    """Say that we are alive, which platforms are on, and how busy the model is."""
+    return {"ok": True, "version": __version__, **_parts(request).health()}
+
+
+async def picture(request: Request, job_id: str, index: int) -> Response:
+    """Serve a kept picture to whoever knows its job's id, which cannot be guessed."""
+    kept = await _parts(request).pictures(job_id) if JOB_ID.fullmatch(job_id) else []
+    if not 0 <= index < len(kept):
+        raise HTTPException(HTTPStatus.NOT_FOUND)
+    headers = {"Cache-Control": "private, max-age=31536000, immutable", "X-Content-Type-Options": "nosniff"}
+    return Response(kept[index].png, media_type="image/png", headers=headers)
+
+
+async def page_itself(request: Request) -> Response:
+    """Serve the chat page."""
+    _on(_parts(request).page)
+    return HTMLResponse(page.HTML, headers={"Content-Security-Policy": PAGE_MAY})
+
+
+class Typed(BaseModel):
+    """What the page sends: `claim` is new for each command, and the same when it is sent again."""
+
+    text: str = Field(max_length=2 * PROMPT_LIMIT)
+    claim: str = Field(min_length=8, max_length=64)
+    person: str = Field(min_length=8, max_length=64)
+
+
+async def page_imagine(request: Request, typed: Typed) -> Mapping[str, Any]:
+    """Take a command from the page. Only JSON is read, which no other site can make a browser send unasked."""
+    try:
+        return await _on(_parts(request).page).imagine(typed.text, claim=typed.claim, person=typed.person)
+    except Told as told:
+        return {"told": str(told)}
+
+
+async def page_watch(request: Request, job_id: str) -> AsyncIterable[Mapping[str, Any]]:
+    """Send what happens to a job, as server-sent events."""
+    async for event in _on(_parts(request).page).watch(job_id):
+        yield event
+
+
+def _parts(request: Request) -> Parts:
+    parts: Parts = request.app.state.parts
+    return parts
+
+
+def _on(platform: T | None) -> T:
+    if platform is None:
+        raise HTTPException(HTTPStatus.NOT_FOUND)
+    return platform
+
+
+async def _body(request: Request) -> bytes:
+    try:
+        async with asyncio.timeout(SLOWEST):
+            return await request.body()
+    except TimeoutError:
+        raise HTTPException(HTTPStatus.REQUEST_TIMEOUT) from None
+
+
+def _content_type(request: Request, *allowed: str) -> None:
+    if request.headers.get("content-type", "").partition(";")[0].strip().lower() not in allowed:
+        raise HTTPException(HTTPStatus.UNSUPPORTED_MEDIA_TYPE)
+
+
+def _site(request: Request) -> str:
+    """Return our own address as the platform knows it; past the proxies it is https, whatever the last hop was."""
+    url = request.base_url
+    scheme = url.scheme if _is_local(url.hostname or "") else "https"
+    return f"{scheme}://{url.netloc}"
+
+
+def _is_local(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+async def _bad_request(_request: Request, error: Exception) -> Response:
+    return Response(str(error), HTTPStatus.BAD_REQUEST, media_type="text/plain")

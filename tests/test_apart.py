@@ -1,0 +1,81 @@
+"""The generator in a process of its own, with the real model."""
+
+from __future__ import annotations
+
+import copy
+import os
+import signal
+from typing import TYPE_CHECKING
+
+import pytest
+
+from bot.apart import Apart
+from bot.command import read
+from bot.errors import Told
+from bot.gen import Generator
+from bot.models import SKETCH
+from bot.request import Finished, Started, Step
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+REQUEST = read("a red fox --seed 7 --steps 2")
+
+
+@pytest.fixture(scope="module")
+def apart() -> Iterator[Apart]:
+    generator = Apart(SKETCH)
+    yield generator
+    generator.close()
+
+
+def finished(generator: Apart | Generator) -> Finished:
+    *_, last = generator.generate(REQUEST)
+    assert isinstance(last, Finished)
+    return last
+
+
+def test_draws_the_same_picture_as_the_generator_itself(apart: Apart) -> None:
+    assert finished(apart).pictures == finished(Generator(SKETCH)).pictures
+
+
+def test_tells_every_event_in_order(apart: Apart) -> None:
+    *events, last = apart.generate(REQUEST)
+    assert events == [Started(), Step(1, 2), Step(2, 2)]
+    assert isinstance(last, Finished)
+
+
+def test_stops_when_nobody_listens_any_more_and_draws_the_next_one(apart: Apart) -> None:
+    events = apart.generate(read("a red fox --steps 50 --n 10"))
+    assert next(events) == Started()
+    events.close()
+    assert finished(apart).pictures
+
+
+def test_what_cannot_be_drawn_is_told_here_and_the_next_drawing_works(apart: Apart) -> None:
+    broken = copy.copy(REQUEST)
+    object.__setattr__(broken, "width", 31)  # which no check has seen yet
+    with pytest.raises(Told, match="The width must be"):
+        list(apart.generate(broken))
+    assert finished(apart).pictures
+
+
+def test_a_failure_over_there_is_raised_here_with_its_traceback_and_the_next_drawing_works(apart: Apart) -> None:
+    with pytest.raises(RuntimeError, match=r"gen\.py[\s\S]*must not be zero"):
+        list(apart.generate(REQUEST, batch_size=0))
+    assert finished(apart).pictures
+
+
+def test_a_process_that_is_killed_is_an_error_and_then_replaced(apart: Apart) -> None:
+    events = apart.generate(read("a red fox --steps 50"))
+    next(events)
+    assert apart._process.pid
+    os.kill(apart._process.pid, signal.SIGKILL)
+    with pytest.raises(RuntimeError, match="ended with status -9"):
+        list(events)
+    assert finished(apart).pictures
+
+
+def test_draws_at_a_lower_priority_than_the_doors(apart: Apart) -> None:
+    assert apart._process.pid
+    assert os.getpriority(os.PRIO_PROCESS, apart._process.pid) > os.getpriority(os.PRIO_PROCESS, 0)

@@ -1,0 +1,248 @@
+"""Everything on one machine: nothing lost, nothing doubled, and nobody waits for a greedy neighbour."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import sqlite3
+import sys
+from typing import TYPE_CHECKING, Any
+
+import aiohttp
+import pytest
+
+from tests.conftest import environment, serving, until
+from tests.fakes.faults import Fault
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.conftest import Service
+    from tests.fakes.discord import DiscordServer
+    from tests.fakes.slack import SlackServer
+
+AMBIGUOUS = {Fault.LOST_ANSWER, Fault.HANG_AFTER}
+
+
+async def test_a_thousand_commands_in_bad_weather_end_with_exactly_one_outcome_each(
+    tmp_path: Path, slack: SlackServer, discord: DiscordServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bot.local.TIMEOUT", aiohttp.ClientTimeout(total=1))
+    monkeypatch.setattr("asyncio.sleep", _hurried(asyncio.sleep))
+    async with serving(tmp_path, environment(slack, discord)) as service:
+        slack.faults.random(rate=0.1, seed=1)
+        discord.faults.random(rate=0.1, seed=2)
+        await asyncio.gather(*(_command(slack, discord, service, i) for i in range(1000)))
+        await until(lambda: not service.desk_is_busy(), 120)
+    assert len(service.generator.drawn) == 1000
+    _one_outcome_each(slack, discord)
+
+
+async def _command(slack: SlackServer, discord: DiscordServer, service: Service, number: int) -> None:
+    words = f"fox number {number} --steps 1"
+    if number % 2:
+        assert (await slack.command(service.url, words, user=f"U{number % 7}", patience=60)).status == 200
+    else:
+        assert (await discord.imagine(service.url, {"prompt": words}, patience=60)).status == 200
+
+
+def _one_outcome_each(slack: SlackServer, discord: DiscordServer) -> None:
+    """Each command has one message that shows its picture; a status may be left over only where Slack's answer was lost."""
+    in_slack = [message.plain.splitlines()[0] for message in slack.messages if message.pictures and not message.thread_ts]
+    assert sorted(in_slack) == sorted(f"fox number {i}" for i in range(1, 1000, 2))
+    in_discord = [message.content.split("**")[1] for message in discord.messages if message.pictures]
+    assert sorted(in_discord) == sorted(f"fox number {i}" for i in range(0, 1000, 2))
+    left_over = [m for m in slack.messages if m.via == "api" and not m.pictures and not m.deleted]
+    lost = [fault for method, fault in slack.faults.struck if method == "chat.postMessage" and fault in AMBIGUOUS]
+    assert len(left_over) <= len(lost)
+
+
+def _hurried(sleep: Any) -> Any:
+    """Shorten the waits that discord.py makes by itself, of up to nine seconds."""
+
+    async def hurried(seconds: float, *rest: Any) -> Any:
+        return await sleep(min(seconds, 0.05), *rest)
+
+    return hurried
+
+
+async def test_a_server_that_is_killed_finishes_after_its_restart(
+    tmp_path: Path, slack: SlackServer, discord: DiscordServer
+) -> None:
+    environ = environment(slack, discord)
+    first = await _server(tmp_path, environ)
+    await slack.command(first.url, "a red fox --seed 7")
+    await discord.imagine(first.url, {"prompt": "a red fox", "seed": 7})
+    first.process.send_signal(signal.SIGKILL)
+    await first.process.wait()
+    assert not any(message.pictures for message in slack.messages)
+    assert not any(message.pictures for message in discord.messages)
+    async with serving(tmp_path, environ) as service:
+        await until(lambda: not service.desk_is_busy())
+        assert len(service.generator.drawn) == 2
+    assert len([m for m in slack.messages if m.pictures and not m.thread_ts]) == 1
+    assert len([m for m in discord.messages if m.pictures]) == 1
+
+
+class _Server:
+    def __init__(self, process: asyncio.subprocess.Process, url: str) -> None:
+        self.process, self.url = process, url
+
+
+SLOW = """
+import sys
+from tests.fakes.generator import QuickGenerator
+from bot import local
+generators = []
+def make(model):
+    generators.append(QuickGenerator(model))
+    generators[-1].gate.clear()
+    return generators[-1]
+local.Studio.__init__.__defaults__ = (make,)
+local.serve("127.0.0.1", int(sys.argv[1]))
+"""
+
+
+async def _server(folder: Path, environ: dict[str, str]) -> _Server:
+    """Run `imagine serve` in a process of its own, with a generator that never gets done."""
+    port = _free_port()
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", SLOW, str(port)),
+        env={**os.environ, **environ, "IMAGINE_HOME": str(folder)},
+        stderr=asyncio.subprocess.DEVNULL,
+    )
+    url = f"http://127.0.0.1:{port}"
+    async with aiohttp.ClientSession() as session, asyncio.timeout(30):
+        while True:
+            try:
+                async with session.get(f"{url}/health"):
+                    return _Server(process, url)
+            except aiohttp.ClientError:
+                await asyncio.sleep(0.02)
+
+
+def _free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port: int = free.getsockname()[1]
+        return port
+
+
+STEPS_ON_THE_WAY = [
+    "chat.postMessage",
+    "files.getUploadURLExternal",
+    "upload",
+    "files.completeUploadExternal",
+    "files.info",
+    "chat.update",
+]
+
+
+@pytest.mark.parametrize("fault", [Fault.HANG, Fault.HANG_AFTER])
+@pytest.mark.parametrize("method", STEPS_ON_THE_WAY)
+async def test_a_server_that_stops_anywhere_in_a_delivery_goes_on_there_and_posts_once(
+    method: str, fault: Fault, tmp_path: Path, slack: SlackServer, discord: DiscordServer
+) -> None:
+    environ = environment(slack, discord)
+    slack.faults.next(method, fault)
+    async with serving(tmp_path, environ) as service:
+        await slack.command(service.url, "a red fox --seed 7")
+        await until(lambda: slack.faults.struck)
+    async with serving(tmp_path, environ) as service:
+        await until(lambda: not service.desk_is_busy())
+        assert not service.generator.drawn  # the picture had been kept
+    assert len([m for m in slack.messages if m.pictures and not m.thread_ts]) == 1
+    assert len([share for file in slack.files.values() for share in file.shares]) == 1
+
+
+async def test_a_job_that_breaks_the_machine_each_time_is_given_up(
+    tmp_path: Path, slack: SlackServer, discord: DiscordServer
+) -> None:
+    environ = environment(slack, discord)
+    for attempt in range(4):
+        async with serving(tmp_path, environ, held_up=True) as service:
+            if not attempt:
+                await slack.command(service.url, "a red fox")
+            await until(lambda: _attempts(tmp_path) > attempt or not service.desk_is_busy())  # noqa: B023
+            service.generator.fails = asyncio.CancelledError()  # type: ignore[assignment]  # as if it were killed
+            service.generator.gate.set()
+    assert any("I tried 3 times" in message.plain for message in slack.messages)
+
+
+def _attempts(folder: Path) -> int:
+    with sqlite3.connect(folder / "jobs.sqlite3") as database:
+        row = database.execute("SELECT json_extract(notes, '$.attempts') FROM jobs").fetchone()
+    database.close()
+    return row[0] or 0 if row else 0
+
+
+async def test_a_drawing_that_fails_is_explained_and_the_next_one_works(slack: SlackServer, service: Service) -> None:
+    service.generator.fails = RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB")
+    await slack.command(service.url, "a red fox")
+    await until(lambda: not service.desk_is_busy())
+    assert any("Something went wrong on my side" in message.plain for message in slack.messages)
+    assert not any("CUDA" in message.plain for message in slack.messages)
+    service.generator.fails = None
+    await slack.command(service.url, "a red fox")
+    await until(lambda: bool([m for m in slack.messages if m.pictures and not m.thread_ts]))
+
+
+async def test_a_greedy_neighbour_does_not_delay_somebodys_first_picture(slack: SlackServer, service: Service) -> None:
+    service.generator.gate.clear()
+    for number in range(30):
+        await slack.command(service.url, f"greedy {number} --steps 1", user="U1")
+    await slack.command(service.url, "modest --steps 1", user="U2")
+    service.generator.gate.set()
+    await until(lambda: not service.desk_is_busy(), 30)
+    order = [request.prompt for request in service.generator.drawn]
+    assert order.index("modest") <= 1
+
+
+async def test_the_place_in_the_queue_is_shown_while_waiting(
+    slack: SlackServer, service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bot.slack._Reply.edit_every", 0.0)
+    service.generator.gate.clear()
+    await slack.command(service.url, "first", user="U1")
+    await slack.command(service.url, "second", user="U1")
+    await slack.command(service.url, "third", user="U1")
+    await until(lambda: any("2 drawings ahead" in message.plain for message in slack.messages))
+    assert any("1 drawing ahead" in message.plain for message in slack.messages)
+    service.generator.gate.set()
+    await until(lambda: not service.desk_is_busy())
+
+
+async def test_a_job_that_cannot_be_written_down_is_not_promised(
+    slack: SlackServer, discord: DiscordServer, service: Service
+) -> None:
+    with sqlite3.connect(service.folder / "jobs.sqlite3", isolation_level=None) as database:
+        database.execute("BEGIN EXCLUSIVE")  # somebody else holds the database
+        ack, answer = await asyncio.gather(
+            slack.command(service.url, "a fox"), discord.imagine(service.url, {"prompt": "a fox"})
+        )
+        database.execute("ROLLBACK")
+    database.close()
+    assert ack.message
+    assert answer.message
+    assert "Please try again" in ack.message.plain
+    assert "Please try again" in answer.message.content
+    assert answer.message.ephemeral
+    await until(lambda: not service.desk_is_busy())
+    assert not service.generator.drawn
+
+
+async def test_two_servers_do_not_share_a_folder(tmp_path: Path, slack: SlackServer, discord: DiscordServer) -> None:
+    first = await _server(tmp_path, environment(slack, discord))
+    second = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "bot", "serve", "--port", str(_free_port())),
+        env={**os.environ, "IMAGINE_HOME": str(tmp_path)},
+        stderr=asyncio.subprocess.PIPE,
+    )
+    _, said = await second.communicate()
+    first.process.kill()
+    await first.process.wait()
+    assert second.returncode == 2
+    assert b"set IMAGINE_HOME to another folder" in b" ".join(said.split())
+    assert b"Traceback" not in said
