@@ -1,0 +1,215 @@
+"""The command line: `imagine …`, or `python -m bot …`."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import logging
+import math
+import re
+import shlex
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from bot import command
+from bot.errors import BadRequest, Told
+from bot.models import MODELS
+from bot.request import Finished, ImageRequest, Picture, Started, Step
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from PIL import Image
+
+app: Final = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Draw pictures from words: here, in Slack and in Discord.",
+)
+say: Final = Console(stderr=True, highlight=False)  # what people read; what programs read goes to standard output
+
+
+def main() -> None:
+    """Run the command line; what is said to people ends it with status 2, without a traceback."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    for library in ("slack_bolt", "discord.client"):  # they warn of a second token, and of voice: neither is used here
+        logging.getLogger(library).setLevel(logging.ERROR)
+    try:
+        app()
+    except Told as told:
+        say.print(str(told), markup=False)
+        sys.exit(2)
+
+
+@app.command()
+def draw(
+    prompt: Annotated[list[str], typer.Argument(help="What you want to see.")],
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="The file, or the folder, to draw into.")] = None,
+    n: Annotated[str | None, typer.Option("--n", help="How many pictures.")] = None,
+    ar: Annotated[str | None, typer.Option("--ar", help="The shape, such as 3:2.")] = None,
+    size: Annotated[str | None, typer.Option("--size", help="The size in pixels, such as 320x224.")] = None,
+    seed: Annotated[str | None, typer.Option("--seed", help="The same seed gives the same picture.")] = None,
+    no: Annotated[str | None, typer.Option("--no", help="What to leave out.")] = None,
+    steps: Annotated[str | None, typer.Option("--steps", help="More steps, more care, more time.")] = None,
+    guidance: Annotated[str | None, typer.Option("--guidance", "--cfg", help="How closely to follow the words.")] = None,
+    model: Annotated[str | None, typer.Option("--model", help="Which model draws.", envvar="IMAGINE_MODEL")] = None,
+    batch_size: Annotated[int, typer.Option(min=1, help="Pictures drawn side by side; they then differ by rounding.")] = 1,
+) -> None:
+    """Draw pictures, as /imagine would, into PNG files."""
+    options = {"n": n, "ar": ar, "size": size, "seed": seed, "no": no, "steps": steps, "guidance": guidance, "model": model}
+    request = command.read(" ".join(prompt), options=options)
+    paths = _paths(request, output)
+    logging.getLogger().setLevel(logging.WARNING)  # the progress bar says it all
+    finished = _draw(request, batch_size)
+    for path, picture in zip(paths, finished.pictures, strict=True):
+        path.write_bytes(picture.png)
+    if request.n > 1:
+        paths.append(paths[0].with_name(f"{_stem(request, output)}-sheet.png"))
+        contact_sheet(finished.pictures).save(paths[-1])
+    for path in paths:
+        typer.echo(path)
+    say.print(f"{finished.seconds / request.n:.2f} s per picture, {finished.seconds:.2f} s in all, seed {request.seed}")
+
+
+@app.command()
+def recipe(file: Annotated[Path, typer.Argument(help="A picture that the bot drew.")]) -> None:
+    """Print the commands that redraw a picture: here, and in chat."""
+    from bot import recipe as recipes
+
+    request = recipes.of(file)
+    typer.echo(shell_command(request))
+    typer.echo(f"/imagine {command.write(request)}")
+
+
+@app.command()
+def show(job: Annotated[str, typer.Argument(help="The id of a job, as the log or the bot gave it.")]) -> None:
+    """Print where the pictures of a job are kept, and what became of it."""
+    from bot.local import home
+    from bot.store import LocalStore
+
+    async def look() -> None:
+        async with LocalStore(home()) as store:
+            record = await store.record(job)
+            if record is None:
+                raise Told(f"There is no job {job} in {home()}. Jobs are kept for 30 days; IMAGINE_HOME names the folder.")
+            say.print(f"{record.outcome or 'under way'}: /imagine {command.write(record.job.request)}", markup=False)
+            for index, _ in enumerate(await store.pictures(job)):
+                typer.echo(store.folder(job) / f"{index}.png")
+
+    asyncio.run(look())
+
+
+@app.command()
+def serve(
+    host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="The port to listen on.")] = 8000,
+) -> None:
+    """Run the whole bot on this machine: the chat page, and Slack and Discord where their secrets are set."""
+    from bot import local
+
+    say.print(f"Open http://{host}:{port} and type:  /imagine {command.EXAMPLES[0]}", highlight=False)
+    for name, state in local.platform_states().items():
+        say.print(f"{name:8} {state}")
+    say.print("Ctrl-C stops. What was promised by then is finished at the next start.")
+    local.serve(host, port)
+
+
+@app.command()
+def register() -> None:
+    """Tell Discord about /imagine. Do it once, and again when the options change."""
+    from bot import local
+
+    count = asyncio.run(local.register())
+    say.print(f"Discord knows {count} command now. It may take a minute to show in every client.")
+
+
+class _Platform(StrEnum):
+    SLACK = "slack"
+    DISCORD = "discord"
+
+
+@app.command()
+def manifest(
+    platform: Annotated[_Platform, typer.Argument(help="Whose.")],
+    url: Annotated[str | None, typer.Option(help="Where the bot is reached, such as https://imagine.example.com.")] = None,
+) -> None:
+    """Print what to paste when making the app."""
+    from bot import manifest as manifests
+
+    made = manifests.for_slack(url or manifests.PLACEHOLDER) if platform is _Platform.SLACK else manifests.for_discord()
+    typer.echo(manifests.as_json(made), nl=False)
+
+
+def shell_command(request: ImageRequest) -> str:
+    """Write the command that draws this request from a terminal."""
+    words = [
+        *("--size", f"{request.width}x{request.height}"),
+        *("--steps", f"{request.num_inference_steps}"),
+        *("--guidance", f"{request.guidance_scale:g}"),
+        *("--seed", f"{request.seed}"),
+        *("--n", f"{request.n}"),
+        *("--model", request.model),
+    ]
+    if request.negative_prompt:
+        words.append(f"--no={command.protect(request.negative_prompt)}")
+    return shlex.join(["imagine", "draw", *words, "--", command.protect(request.prompt)])
+
+
+def contact_sheet(pictures: Sequence[Picture]) -> Image.Image:
+    """Lay pictures of one size out in a grid, left to right and down."""
+    from PIL import Image
+
+    images = [Image.open(io.BytesIO(picture.png)) for picture in pictures]
+    width, height = images[0].size
+    columns = math.ceil(math.sqrt(len(images)))
+    sheet = Image.new("RGB", (columns * width, math.ceil(len(images) / columns) * height), "white")
+    for index, image in enumerate(images):
+        sheet.paste(image, (index % columns * width, index // columns * height))
+    return sheet
+
+
+def _draw(request: ImageRequest, batch_size: int) -> Finished:
+    """Load the model and draw, with a bar that moves at every step."""
+    with Progress(TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), console=say, transient=True) as bar:
+        task = bar.add_task(f"loading {request.model}", total=None)
+        from bot.gen import Generator  # torch and diffusers take seconds to import
+
+        for event in Generator(MODELS[request.model]).generate(request, batch_size=batch_size):
+            match event:
+                case Started():
+                    bar.update(task, description="drawing")
+                case Step(index, total):
+                    bar.update(task, completed=index, total=total)
+                case Finished():
+                    return event
+    raise RuntimeError("the generator stopped without finishing")
+
+
+def _paths(request: ImageRequest, output: Path | None) -> list[Path]:
+    """Return a path for each picture, in a folder that exists."""
+    if output and output.suffix.lower() not in {"", ".png"}:
+        raise BadRequest(f"Pictures are PNG files here: name it {output.with_suffix('.png')}.")
+    folder = Path() if output is None else output.parent if output.suffix else output
+    folder.mkdir(parents=True, exist_ok=True)
+    stem = _stem(request, output)
+    if request.n == 1:
+        return [folder / f"{stem}.png"]
+    return [folder / f"{stem}-{index + 1}.png" for index in range(request.n)]
+
+
+def _stem(request: ImageRequest, output: Path | None) -> str:
+    if output and output.suffix:
+        return output.stem
+    words = "-".join(re.findall(r"\w+", request.prompt.lower())[:6])[:60]
+    return f"{words or 'picture'}-{request.seed}"
+
+
+if __name__ == "__main__":
+    main()

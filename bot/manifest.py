@@ -1,0 +1,65 @@
+"""What an admin gives to Slack and Discord when making the app, written from the code that will answer.
+
+https://docs.slack.dev/reference/app-manifest and https://discord.com/developers/docs/interactions/application-commands
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, Final
+
+import discord as discord_py
+from discord import app_commands
+
+from bot import discord, slack
+from bot.models import DEFAULT
+
+if TYPE_CHECKING:
+    from bot.request import Job
+
+PLACEHOLDER: Final = "https://your-bot.example.com"
+
+
+def for_slack(url: str = PLACEHOLDER) -> dict[str, Any]:
+    """Return the manifest of the Slack app that is served at `url`."""
+    events = f"{url.rstrip('/')}/slack/events"
+    return {
+        "display_information": {
+            "name": "imagine",
+            "description": "Draws pictures from words",
+            "background_color": "#2b2d42",
+        },
+        "features": {
+            "bot_user": {"display_name": "imagine", "always_online": True},
+            "slash_commands": [
+                {
+                    "command": "/imagine",
+                    "description": "Draw a picture of what you type",
+                    "usage_hint": "a red fox in the snow --ar 3:2",
+                    "url": events,
+                    "should_escape": False,
+                }
+            ],
+        },
+        "oauth_config": {"scopes": {"bot": list(slack.SCOPES)}},
+        "settings": {
+            "org_deploy_enabled": False,
+            "socket_mode_enabled": False,
+            "token_rotation_enabled": False,
+        },
+    }
+
+
+def for_discord() -> list[dict[str, Any]]:
+    """Return the commands as they are registered with Discord."""
+    tree = app_commands.CommandTree(discord_py.Client(intents=discord_py.Intents(guilds=True)))
+    return [discord.imagine_command(_nobody, DEFAULT).to_dict(tree)]
+
+
+async def _nobody(job: Job) -> Job:
+    return job
+
+
+def as_json(manifest: Any) -> str:
+    """Write a manifest as text; JSON is YAML too, so Slack takes it either way."""
+    return json.dumps(manifest, indent=2, ensure_ascii=False) + "\n"
