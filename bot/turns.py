@@ -49,7 +49,7 @@ class Turns:
 
     def ahead(self, ticket: Ticket) -> int:
         """Count the jobs that will be served before this one, the one being served included."""
-        return bisect_left(self._waiting, ticket) + self.serving
+        return bisect_left(self._waiting, ticket) + (self.serving and ticket is not self._serving)
 
     @contextmanager
     def queue(self, person: str, cost: float = 1) -> Iterator[Ticket]:
@@ -68,7 +68,10 @@ class Turns:
             self._call()
 
     def _call(self) -> None:
-        if self._serving or not self._waiting:
+        if self._serving:
+            return
+        if not self._waiting:
+            self._ends.clear()  # nobody was kept waiting, so nobody owes anything
             return
         self._serving = self._waiting.pop(0)
         self._now = self._serving.start
