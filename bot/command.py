@@ -18,8 +18,9 @@ from typing import Any, Final
 
 from bot.errors import BadRequest, HelpWanted
 from bot.models import DEFAULT, MODELS
-from bot.request import MAX_PICTURES, SEEDS, ImageRequest, compose
+from bot.request import MAX_PICTURES, PROMPT_LIMIT, SEEDS, ImageRequest, at_most, compose
 
+LONGEST: Final = 3 * PROMPT_LIMIT  # characters of a whole command: a prompt, what to leave out, and the flags
 EXAMPLES: Final = ("a red fox in the snow", "a robot wearing a crown --ar 3:2 --n 4", "a cat --seed 7 --no blur")
 
 
@@ -29,7 +30,9 @@ def read(text: str, *, model: str = DEFAULT, options: Mapping[str, object] | Non
     `options` are flags that were given apart from the text, by name; None is one left open. They win over the text.
     Raises `BadRequest` or `HelpWanted`; the message is for the person.
     """
-    prompt, given = _scan(text)
+    text = text.encode("utf-8", "replace").decode()  # half of a surrogate pair could not be answered
+    at_most("command", len(text), LONGEST)
+    prompt, given = _scan(text, model)
     for name, value in (options or {}).items():
         if value is not None:
             _set(given, name, str(value))
@@ -78,21 +81,23 @@ def _decimal(value: str) -> float:
     return float(value.replace(",", "."))
 
 
-def _pair(value: str, pattern: str) -> tuple[float, float]:
-    match = re.fullmatch(rf"(\d{{1,5}}(?:\.\d+)?){pattern}(\d{{1,5}}(?:\.\d+)?)", value, re.IGNORECASE)
-    if not match or not float(match[1]) or not float(match[2]):
+def _pair(value: str, number: str, between: str) -> list[str]:
+    match = re.fullmatch(f"({number}){between}({number})", value, re.IGNORECASE)
+    if not match:
         raise ValueError(value)
-    return float(match[1]), float(match[2])
+    return [match[1], match[2]]
 
 
 def _ratio(value: str) -> float:
-    width, height = _pair(value, "[:/x×]")
+    width, height = map(float, _pair(value, r"\d{1,5}(?:\.\d{1,5})?", "[:/x×]"))
+    if not width or not height:
+        raise ValueError(value)
     return width / height
 
 
 def _size(value: str) -> dict[str, int]:
-    width, height = _pair(value, "[x×*]")
-    return {"width": int(width), "height": int(height)}
+    width, height = map(int, _pair(value, r"\d{1,5}", "[x×*]"))
+    return {"width": width, "height": height}
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,12 +124,13 @@ FLAGS: Final = {
 ALIASES: Final = {"cfg": "guidance", "aspect": "ar", "negative": "no", "step": "steps", "h": "help"}
 
 _FLAG: Final = re.compile(r"(?:--|[—–]-?|―)([^\W\d_][\w-]*)(?:=(.*))?", re.DOTALL)  # phones turn -- into a dash
+_VALUE: Final = re.compile(r"(?:(?:--|[—–]-?|―)[^\W\d_][\w-]*=)?")  # where the value in --flag=value begins, or the word
 _QUOTES: Final = {'"': '"', "“": "”", "„": "“", "«": "»", "”": "”"}
 _ESCAPED: Final = re.compile(r"\\+(?:--|[—–―\"“„«”])")
 
 
-def _scan(text: str) -> tuple[str, dict[str, Any]]:
-    """Split text into the prompt and what the flags set."""
+def _scan(text: str, model: str) -> tuple[str, dict[str, Any]]:
+    """Split text into the prompt and what the flags set; `model` is for the help."""
     words = _Words(text)
     prompt: list[str] = []
     given: dict[str, Any] = {}
@@ -135,7 +141,7 @@ def _scan(text: str) -> tuple[str, dict[str, Any]]:
             continue
         name = _known(match[1])
         if name == "help":
-            raise HelpWanted(help_text())
+            raise HelpWanted(help_text(model))
         value = _bare([match[2]]) if match[2] else _bare(list(words.value(greedy=name == "no")))
         _set(given, name, value)
     return _bare(prompt), given
@@ -196,12 +202,17 @@ def _join_quoted(words: list[str]) -> list[str]:
     """Join the words from an opening quote to the closing one at a word's end."""
     joined: list[str] = []
     start = 0
+    never_closed: set[str] = set()  # or a thousand opening quotes would be looked through a thousand times
     while start < len(words):
         end = start + 1
-        closing = _QUOTES.get(words[start][0])
-        if closing:
-            ends = (i + 1 for i in range(start, len(words)) if words[i].endswith(closing) and len(words[i]) > (i == start))
-            end = next(ends, end)
+        opened = words[start][_VALUE.match(words[start]).end() :]  # type: ignore[union-attr]  # it always matches
+        closing = _QUOTES.get(opened[:1])
+        if closing and closing not in never_closed:
+            ends = (i + 1 for i in range(start, len(words)) if words[i].endswith(closing) and (i > start or len(opened) > 1))
+            end = next(ends, 0)
+            if not end:
+                never_closed.add(closing)
+                end = start + 1
         joined.append(" ".join(words[start:end]))
         start = end
     return joined

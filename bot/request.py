@@ -41,10 +41,10 @@ class ImageRequest:
             object.__setattr__(self, name, _canonical(getattr(self, name)))
         object.__setattr__(self, "guidance_scale", round(float(self.guidance_scale), 2))
         model = find(self.model)
-        if not self.prompt:
+        if not any(character.isprintable() for character in self.prompt):
             raise BadRequest("Say what to draw, for example: /imagine a red fox in the snow")
-        _at_most("prompt", len(self.prompt), PROMPT_LIMIT)
-        _at_most("negative prompt", len(self.negative_prompt), PROMPT_LIMIT)
+        at_most("prompt", len(self.prompt), PROMPT_LIMIT)
+        at_most("negative prompt", len(self.negative_prompt), PROMPT_LIMIT)
         _within("Steps", self.num_inference_steps, 1, model.max_inference_steps, model)
         _within("Guidance", self.guidance_scale, 0, model.max_guidance_scale, model)
         _within("The number of pictures", self.n, 1, MAX_PICTURES)
@@ -54,6 +54,14 @@ class ImageRequest:
             if side % model.multiple:
                 near = round(side / model.multiple) * model.multiple
                 raise BadRequest(f"The {name} must be a multiple of {model.multiple} for {model.name}: try {near}.")
+
+    @classmethod
+    def restore(cls, fields: Mapping[str, Any]) -> ImageRequest:
+        """Rebuild a request that was valid when it was written down; drawing it will say if it is no longer."""
+        request = object.__new__(cls)
+        for name, value in fields.items():
+            object.__setattr__(request, name, value)
+        return request
 
     def alone(self, index: int) -> ImageRequest:
         """Return the request that draws picture `index` (from 0) of this one by itself."""
@@ -79,7 +87,7 @@ def find(name: str) -> Model:
     try:
         return MODELS[name]
     except KeyError:
-        raise BadRequest(f"There is no model “{name}” here. There is: {', '.join(MODELS)}.") from None
+        raise BadRequest(f"There is no model “{shorten(name, 50)}” here. There is: {', '.join(MODELS)}.") from None
 
 
 def settings(request: ImageRequest) -> str:
@@ -166,7 +174,8 @@ def _invisible(character: str) -> bool:
 _BIDI: Final = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 
-def _at_most(name: str, length: int, limit: int) -> None:
+def at_most(name: str, length: int, limit: int) -> None:
+    """Refuse what is too long."""
     if length > limit:
         raise BadRequest(f"The {name} has {length} characters; I can read {limit}. Please shorten it.")
 

@@ -105,6 +105,7 @@ def test_whatever_is_typed_ends_in_a_request_or_in_words_that_can_be_sent(text: 
         "--model \ud800",
         "--stp\ud800 5",
     ],
+    ids=lambda flag: ascii(flag[:30]),
 )
 def test_what_nobody_would_type_ends_so_too(flag: str) -> None:
     assert isinstance(outcome(f"a fox {flag}"), (ImageRequest, bytes))
@@ -242,7 +243,6 @@ NOT_UNDERSTOOD = [
     ("--ar -3:2", "--ar does not understand “-3:2”. For example: --ar 3:2"),
     ("--ar 3:2:1", "--ar does not understand “3:2:1”. For example: --ar 3:2"),
     ("--size 320", "--size does not understand “320”. For example: --size 320x224"),
-    ("--size 0x0", "--size does not understand “0x0”. For example: --size 320x224"),
     ("--size 256.9x256", "--size does not understand “256.9x256”. For example: --size 320x224"),
     ("--size big", "--size does not understand “big”. For example: --size 320x224"),
 ]
