@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 import re
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from PIL import Image, PngImagePlugin, UnidentifiedImageError
 
@@ -36,23 +36,31 @@ def text(request: ImageRequest) -> str:
 
 
 def parse(recipe: str) -> ImageRequest:
-    """Read a recipe back; settings of other tools that we do not have are passed over."""
+    """Read a recipe back into a request that can be drawn."""
+    found = fields(recipe)
+    find(found["model"])  # its name first: the limits depend on it
+    return ImageRequest(**found)
+
+
+def fields(recipe: str) -> dict[str, Any]:
+    """Read a recipe back, whether or not it can still be drawn; settings that only other tools have are passed over."""
     lines = recipe.strip().split("\n")
     values = {key.strip(): value for key, value in _SETTING.findall(lines[-1])}
     middle = "\n".join(lines[:-1])
     prompt, _, negative_prompt = middle.partition(f"\n{_NEGATIVE}")
     try:
         width, height = values["Size"].split("x")
-        return ImageRequest(
-            prompt=prompt,
-            negative_prompt=negative_prompt,
-            num_inference_steps=int(values["Steps"]),
-            guidance_scale=float(values["CFG scale"]),
-            width=int(width),
-            height=int(height),
-            seed=int(values["Seed"]),
-            model=find(values["Model"]).name,
-        )
+        return {
+            "prompt": prompt,
+            "negative_prompt": negative_prompt,
+            "num_inference_steps": int(values["Steps"]),
+            "guidance_scale": float(values["CFG scale"]),
+            "width": int(width),
+            "height": int(height),
+            "seed": int(values["Seed"]),
+            "n": 1,
+            "model": values["Model"],
+        }
     except (KeyError, ValueError):
         raise BadRequest("This picture's recipe is incomplete: it needs steps, CFG scale, seed, size and model.") from None
 
@@ -68,13 +76,18 @@ def stamp(image: Image.Image, request: ImageRequest) -> bytes:
 
 def of(path: Path) -> ImageRequest:
     """Return the request that draws the picture in this file."""
+    return parse(text_of(path))
+
+
+def text_of(path: Path) -> str:
+    """Return the recipe in this file."""
     try:
         with Image.open(path) as image:
             found = image.info.get(CHUNK)
-    except (UnidentifiedImageError, OSError) as error:
+    except (UnidentifiedImageError, Image.DecompressionBombError, OSError, ValueError) as error:
         raise BadRequest(f"{path} is not a picture that I can open: {error}") from error
     if not isinstance(found, str):
         raise BadRequest(
             f"{path} carries no recipe. Slack and many editors strip it: use the original file, or the line under the picture."
         )
-    return parse(found)
+    return found

@@ -100,16 +100,21 @@ class LocalStore:
         insert = "INSERT INTO jobs (id, claim, job, made) VALUES (?, ?, ?, ?) ON CONFLICT (claim) DO NOTHING"
         holder = "SELECT job FROM jobs WHERE claim = ?"
 
+        values = job.id, job.claim, _dump(job), time.time()
+        "".join(values[:3]).encode()  # what cannot be written fails here, alone
+
         def write(database: sqlite3.Connection) -> Job:
-            if database.execute(insert, (job.id, job.claim, _dump(job), time.time())).rowcount:
+            if database.execute(insert, values).rowcount:
                 return job
             return _load(database.execute(holder, (job.claim,)).fetchone()[0])
 
         return await self._write(write)
 
     async def note(self, job_id: str, **facts: Any) -> None:
-        patch = "UPDATE jobs SET notes = json_patch(notes, ?) WHERE id = ?"
-        await self._write(lambda database: database.execute(patch, (json.dumps(facts), job_id)))
+        # Set to null first: a patch of an object onto an object would merge the two.
+        patch = "UPDATE jobs SET notes = json_patch(json_patch(notes, ?), ?) WHERE id = ?"
+        values = json.dumps(dict.fromkeys(facts)), json.dumps(facts), job_id
+        await self._write(lambda database: database.execute(patch, values))
 
     async def finish(self, job_id: str, outcome: str) -> None:
         update = "UPDATE jobs SET outcome = ? WHERE id = ?"
@@ -134,15 +139,17 @@ class LocalStore:
             draft.mkdir(parents=True)
             for index, picture in enumerate(pictures):
                 (draft / f"{index}.png").write_bytes(picture.png)
-            if not folder.exists():
-                draft.rename(folder)  # all at once: a half-written set is never taken for a whole one
+            if folder.exists():
+                shutil.rmtree(folder)
+            draft.rename(folder)  # all at once: a half-written set is never taken for a whole one
 
         await asyncio.to_thread(write)
 
     async def pictures(self, job_id: str) -> Sequence[Picture]:
         def read() -> list[Picture]:
             paths = sorted((self._pictures / job_id).glob("*.png"), key=lambda path: int(path.stem))
-            return [Picture(png=path.read_bytes(), request=recipe.of(path)) for path in paths]
+            requests = [ImageRequest.restore(recipe.fields(recipe.text_of(path))) for path in paths]
+            return [Picture(png=path.read_bytes(), request=request) for path, request in zip(paths, requests, strict=True)]
 
         return await asyncio.to_thread(read)
 
@@ -181,12 +188,12 @@ class LocalStore:
             batch, self._waiting = self._waiting, []
             try:
                 results = await self._in_thread(partial(self._transaction, [work for work, _ in batch]))
-            except sqlite3.Error as error:
+            except (sqlite3.Error, TypeError, ValueError) as error:
                 results = [error] * len(batch)
             for (_, done), result in zip(batch, results, strict=True):
                 if done.cancelled():
                     continue
-                if isinstance(result, sqlite3.Error):
+                if isinstance(result, Exception):
                     done.set_exception(result)
                 else:
                     done.set_result(result)
@@ -203,4 +210,4 @@ def _dump(job: Job) -> str:
 
 def _load(text: str) -> Job:
     fields = json.loads(text)
-    return Job(**(fields | {"request": ImageRequest(**fields["request"])}))
+    return Job(**(fields | {"request": ImageRequest.restore(fields["request"])}))
