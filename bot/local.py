@@ -23,7 +23,7 @@ from bot.courier import Courier
 from bot.errors import NotTaken, Told, Undelivered
 from bot.models import DEFAULT, MODELS
 from bot.page import Page
-from bot.request import Event, ImageRequest, Job, Queued
+from bot.request import Event, ImageRequest, Job, Queued, find
 from bot.store import LocalStore, Record
 from bot.turns import Turns
 from bot.web import Parts, create
@@ -39,6 +39,7 @@ log: Final = logging.getLogger(__name__)
 HAND_OVER: Final = 1.5  # seconds to write a job down before we say that we could not
 LOOK_AGAIN: Final = 2.0  # seconds between two looks at one's place in the queue, and as long again for every
 FAR_BACK: Final = 10  # places: far back, it changes little, and a long queue must not keep the whole house busy
+GRACE: Final = 2  # seconds for what is under way at the doors when we are told to stop; pages that watch would never end
 TIMEOUT: Final = aiohttp.ClientTimeout(total=60, connect=10)  # seconds, for one call of a platform
 
 
@@ -105,7 +106,7 @@ class Studio:
     def _load(self, model: str) -> None:
         if self.loaded != model:
             self.close()
-            self._generator = self._make(MODELS[model])
+            self._generator = self._make(find(model))
             self.loaded = model
 
     async def _in_thread(self, work: Any, *arguments: Any) -> Any:
@@ -197,7 +198,7 @@ def serve(host: str, port: int) -> None:
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # prompts and tokens of interactions are in there
     try:
         with FileLock(folder / "lock", timeout=0):
-            uvicorn.run(create(parts), host=host, port=port, log_config=None, access_log=False)  # its lines would name pictures
+            uvicorn.run(create(parts), host=host, port=port, log_config=None, access_log=False, timeout_graceful_shutdown=GRACE)
     except Timeout:
         raise Told(f"Another `imagine serve` is using {folder}. Stop it, or set IMAGINE_HOME to another folder.") from None
 

@@ -31,6 +31,7 @@ class Page:
         """Take `submit`, which keeps a job and returns the job that holds its claim."""
         self._submit, self._store, self._model = submit, store, model
         self._watchers: defaultdict[str, set[asyncio.Queue[dict[str, Any]]]] = defaultdict(set)
+        self._latest: dict[str, dict[str, Any]] = {}  # of jobs under way, for those who come later
 
     async def imagine(self, text: str, *, claim: str, person: str) -> dict[str, Any]:
         """Take what somebody typed; say that it is being drawn. Raises `Told`."""
@@ -48,6 +49,8 @@ class Page:
         """Yield what happens to a job, and last how it ended."""
         events: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
         self._watchers[job_id].add(events)
+        if latest := self._latest.get(job_id):
+            events.put_nowait(latest)
         try:
             while (ended := await self._ended(job_id)) is None:
                 yield await events.get()
@@ -62,9 +65,14 @@ class Page:
         return _Reply(self, job, notes)
 
     def tell(self, job_id: str, event: dict[str, Any]) -> None:
-        """Send something to all who watch a job."""
+        """Send something to all who watch a job, now or later."""
+        self._latest[job_id] = event
         for events in self._watchers.get(job_id, ()):
             events.put_nowait(event)
+
+    def forget(self, job_id: str) -> None:
+        """Keep nothing more of a job: the store has it."""
+        self._latest.pop(job_id, None)
 
     async def _ended(self, job_id: str) -> dict[str, Any] | None:
         record = await self._store.record(job_id)
@@ -96,3 +104,4 @@ class _Reply:
         """Note how the job ended, and tell the page to look."""
         await self._notes.set("summary", summary(outcome))
         self._page.tell(self._job.id, {"status": "here it is", "done": 1})
+        self._page.forget(self._job.id)
