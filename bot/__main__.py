@@ -99,7 +99,12 @@ def show(job: Annotated[str, typer.Argument(help="The id of a job, as the log or
             record = await store.record(job)
             if record is None:
                 raise Told(f"There is no job {job} in {home()}. Jobs are kept for 30 days; IMAGINE_HOME names the folder.")
-            say.print(f"{record.outcome or 'under way'}: /imagine {command.write(record.job.request)}", markup=False)
+            say.print(
+                f"{record.outcome or 'under way'}: /imagine {command.write(record.job.request)}",
+                markup=False,
+                emoji=False,
+                soft_wrap=True,
+            )
             for index, _ in enumerate(await store.pictures(job)):
                 typer.echo(store.folder(job) / f"{index}.png")
 
@@ -158,7 +163,7 @@ def shell_command(request: ImageRequest) -> str:
         *("--model", request.model),
     ]
     if request.negative_prompt:
-        words.append(f"--no={command.protect(request.negative_prompt)}")
+        words.append(f"--no={request.negative_prompt}")
     return shlex.join(["imagine", "draw", *words, "--", command.protect(request.prompt)])
 
 
@@ -197,7 +202,10 @@ def _paths(request: ImageRequest, output: Path | None) -> list[Path]:
     if output and output.suffix.lower() not in {"", ".png"}:
         raise BadRequest(f"Pictures are PNG files here: name it {output.with_suffix('.png')}.")
     folder = Path() if output is None else output.parent if output.suffix else output
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BadRequest(f"Pictures cannot go to {folder}: {error.strerror}.") from error
     stem = _stem(request, output)
     if request.n == 1:
         return [folder / f"{stem}.png"]

@@ -1,0 +1,139 @@
+"""The map of the code: who may import whom, and who knows which outside thing. Change it on purpose only."""
+
+from __future__ import annotations
+
+import ast
+import json
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+BOT = ROOT / "bot"
+
+CORE = {"errors", "models", "request"}
+EDGE = CORE | {"command", "courier", "store"}
+
+# Each module, the modules of ours it may import, and the libraries of others. `bot` is the package itself.
+MAP: dict[str, tuple[set[str], set[str]]] = {
+    "__init__": (set(), set()),
+    "errors": (set(), set()),
+    "models": ({"errors"}, set()),
+    "request": ({"errors", "models"}, set()),
+    "command": (CORE, set()),
+    "recipe": (CORE, {"PIL"}),
+    "turns": (set(), set()),
+    "store": (CORE | {"recipe"}, set()),
+    "gen": (CORE | {"recipe"}, {"torch", "diffusers", "transformers", "PIL"}),
+    "apart": (CORE | {"gen"}, set()),
+    "courier": (CORE | {"store"}, set()),
+    "slack": (EDGE, {"slack_sdk", "slack_bolt", "aiohttp"}),
+    "discord": (EDGE, {"discord", "nacl", "aiohttp"}),
+    "page": (EDGE, set()),
+    "web": (EDGE | {"slack", "discord", "page", "bot"}, {"fastapi", "pydantic", "slack_bolt"}),
+    "manifest": (CORE | {"slack", "discord"}, {"discord"}),
+    "local": (
+        EDGE | {"apart", "gen", "slack", "discord", "page", "turns", "web"},
+        {"aiohttp", "uvicorn", "filelock", "platformdirs"},
+    ),
+    "__main__": (EDGE | {"recipe", "gen", "local", "manifest"}, {"typer", "rich", "PIL"}),
+}
+# Only these may know each outside thing, at whatever level of the map they are.
+KNOWS = {
+    "torch": {"gen"},
+    "diffusers": {"gen"},
+    "transformers": {"gen"},
+    "fastapi": {"web"},
+    "slack_sdk": {"slack"},
+    "slack_bolt": {"slack", "web"},
+    "discord": {"discord", "manifest"},
+    "nacl": {"discord"},
+    "sqlite3": {"store", "local"},
+    "typer": {"__main__"},
+    "uvicorn": {"local"},
+    "modal": {"deploy"},
+}
+MODULES = sorted(path.stem for path in BOT.glob("*.py"))
+
+
+@cache
+def imports(module: str) -> frozenset[str]:
+    """Return what a module imports anywhere in it, for types only too: `bot.x` for ours, the first name for others."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse((BOT / f"{module}.py").read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module == "bot":
+            found.update(f"bot.{alias.name}" if alias.name in MODULES else "bot.bot" for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            found.add(node.module or "")
+    return frozenset(found)
+
+
+def ours(module: str) -> set[str]:
+    return {name.split(".")[1] for name in imports(module) if name.startswith("bot.")}
+
+
+def theirs(module: str) -> set[str]:
+    roots = {name.split(".")[0] for name in imports(module)}
+    return roots - set(sys.stdlib_module_names) - {"bot"}
+
+
+def in_a_fresh_interpreter(code: str) -> object:
+    command = [sys.executable, "-c", f"import json, sys\n{code}"]
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)  # noqa: S603
+    return json.loads(ended.stdout)
+
+
+def test_every_module_is_on_the_map() -> None:
+    assert set(MODULES) - {"deploy"} == MAP.keys()
+
+
+@pytest.mark.parametrize("module", MAP)
+def test_a_module_imports_what_the_map_lets_it(module: str) -> None:
+    own, other = MAP[module]
+    assert ours(module) <= own
+    assert theirs(module) <= other
+
+
+@pytest.mark.parametrize("library", KNOWS)
+def test_an_outside_thing_is_known_where_it_belongs(library: str) -> None:
+    assert {module for module in MODULES if library in {name.split(".")[0] for name in imports(module)}} <= KNOWS[library]
+
+
+def test_the_map_has_no_way_back_up() -> None:
+    below: dict[str, set[str]] = {}
+    while left := MAP.keys() - below.keys():
+        ready = {module for module in left if (MAP[module][0] - {"bot"}) <= below.keys()}
+        assert ready, f"these go round in a circle: {sorted(left)}"
+        below |= {module: MAP[module][0] for module in ready}
+
+
+@pytest.mark.parametrize("module", MAP)
+def test_imports_are_absolute(module: str) -> None:
+    tree = ast.walk(ast.parse((BOT / f"{module}.py").read_text("utf-8")))
+    assert [node.lineno for node in tree if isinstance(node, ast.ImportFrom) and node.level] == []
+
+
+@pytest.mark.parametrize("module", ["web", "slack", "discord", "page", "courier", "command"])
+def test_the_doors_open_without_what_draws(module: str) -> None:
+    heavy = in_a_fresh_interpreter(
+        f"import bot.{module}\n"
+        "print(json.dumps(sorted({'torch', 'diffusers', 'transformers', 'modal', 'PIL', 'numpy'} & sys.modules.keys())))"
+    )
+    assert heavy == []
+
+
+@pytest.mark.parametrize("library", ["discord", "slack_sdk", "slack_bolt"])
+def test_a_library_is_imported_from_where_libraries_are_even_beside_a_module_of_its_name(library: str) -> None:
+    where = in_a_fresh_interpreter(f"import bot.discord, bot.slack, {library}\nprint(json.dumps({library}.__file__))")
+    assert isinstance(where, str)
+    assert BOT not in Path(where).parents
+    assert ROOT not in Path(where).parents or ".venv" in where
+
+
+def test_no_folder_with_modules_of_ours_is_searched_for_libraries() -> None:
+    assert not [path for path in sys.path if Path(path or ".").resolve() == BOT]

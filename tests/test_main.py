@@ -1,0 +1,344 @@
+"""The command line: what is printed can be used again, and what goes wrong is said in a sentence."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from bot import __main__ as cli
+from bot import command, recipe
+from bot.errors import HelpWanted, Told
+from bot.request import ImageRequest, Job, Picture, compose
+from bot.store import LocalStore
+from tests.fakes.generator import QuickGenerator, plain
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from typer.testing import Result
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(autouse=True)
+def quiet() -> Iterator[None]:
+    """Leave the log as it was."""
+    loggers = [logging.getLogger(name) for name in (None, "slack_bolt", "discord.client")]
+    levels = [logger.level for logger in loggers]
+    yield
+    for logger, level in zip(loggers, levels, strict=True):
+        logger.setLevel(level)
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Stand in an empty folder, in an environment that says nothing of the bot."""
+    for name in [name for name in os.environ if name.startswith("IMAGINE_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("IMAGINE_HOME", str(tmp_path / "home"))
+    return tmp_path
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Draw with the generator that draws nothing much."""
+    monkeypatch.setitem(sys.modules, "bot.gen", SimpleNamespace(Generator=QuickGenerator))
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(cli.app, arguments)
+
+
+def told(*arguments: str) -> str:
+    """Return what a person is told instead."""
+    result = run(*arguments)
+    assert isinstance(result.exception, Told)
+    return str(result.exception)
+
+
+def process(folder: Path, *command_line: str) -> subprocess.CompletedProcess[str]:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("IMAGINE_")}
+    environment |= {"PYTHONPATH": str(ROOT), "IMAGINE_HOME": str(folder / "home")}
+    return subprocess.run(command_line, cwd=folder, env=environment, capture_output=True, text=True, check=False)  # noqa: S603
+
+
+def python_m_bot(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return process(folder, sys.executable, "-m", "bot", *arguments)
+
+
+def one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+SMALL = ("--size", "128x128", "--steps", "2", "--seed", "7")
+
+
+def test_a_picture_drawn_from_a_terminal_is_redrawn_to_the_byte_by_the_command_that_its_recipe_prints(tmp_path: Path) -> None:
+    drawn = python_m_bot(tmp_path, "draw", "it's", "a fox", "--n", "3", *SMALL, "--no", "blur, text", "-o", "foxes")
+    assert drawn.returncode == 0, drawn.stderr
+    paths = [tmp_path / line for line in drawn.stdout.splitlines()]
+    assert [path.name for path in paths] == [f"it-s-a-fox-7{end}.png" for end in ("-1", "-2", "-3", "-sheet")]
+    assert "s per picture" in drawn.stderr
+
+    pictures = [Image.open(path).convert("RGB") for path in paths]
+    sheet = pictures.pop()
+    assert sheet.size == (256, 256)
+    for picture, corner in zip(pictures, ((0, 0), (128, 0), (0, 128)), strict=True):
+        assert picture.tobytes() == sheet.crop((*corner, corner[0] + 128, corner[1] + 128)).tobytes()
+    assert sheet.crop((128, 128, 256, 256)).getcolors() == [(128 * 128, (255, 255, 255))]
+
+    printed = run("recipe", str(paths[1])).stdout.splitlines()[0]
+    again = process(tmp_path, "sh", "-c", f'imagine() {{ {shlex.quote(sys.executable)} -m bot "$@"; }}; {printed}')
+    assert again.returncode == 0, again.stderr
+    assert (tmp_path / again.stdout.strip()).read_bytes() == paths[1].read_bytes()
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_picture_is_drawn_into_the_file_that_was_named(here: Path) -> None:
+    result = run("draw", "a red fox", "--seed", "7", "--output", "new/folder/fox.png")
+    assert result.exit_code == 0
+    assert result.stdout == f"{Path('new/folder/fox.png')}\n"
+    assert recipe.of(here / "new/folder/fox.png") == compose("a red fox", model="sketch", seed=7)
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_picture_is_drawn_into_the_folder_that_was_named_and_named_by_its_words(here: Path) -> None:
+    run("draw", "A red, red fox!", "--seed", "7", "-o", "foxes")
+    assert [path.name for path in (here / "foxes").iterdir()] == ["a-red-red-fox-7.png"]
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize(
+    ("prompt", "name"),
+    [
+        ("../../etc/passwd", "etc-passwd-7.png"),
+        ("🦊", "picture-7.png"),
+        ("雪の中の狐", "雪の中の狐-7.png"),
+        ("one two three four five six seven", "one-two-three-four-five-six-7.png"),
+        ("x" * 500, f"{'x' * 60}-7.png"),
+    ],
+)
+def test_any_words_make_a_name_that_a_file_can_have(here: Path, prompt: str, name: str) -> None:
+    assert run("draw", prompt, "--seed", "7").exit_code == 0
+    assert [path.name for path in here.glob("*.png")] == [name]
+
+
+@pytest.mark.usefixtures("quick")
+def test_several_pictures_are_numbered_and_come_with_a_sheet(here: Path) -> None:
+    result = run("draw", "a fox", "--n", "2", "--seed", "7", "-o", "fox.png")
+    names = ["fox-1.png", "fox-2.png", "fox-sheet.png"]
+    assert result.stdout.splitlines() == names
+    assert sorted(path.name for path in here.glob("*.png")) == names
+    assert [recipe.of(here / name).seed for name in names[:2]] == [7, 8]
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize(
+    ("n", "columns", "rows"), [(1, 1, 1), (2, 2, 1), (3, 2, 2), (4, 2, 2), (5, 3, 2), (7, 3, 3), (9, 3, 3), (10, 4, 3)]
+)
+def test_a_sheet_is_as_square_as_it_can_be(n: int, columns: int, rows: int) -> None:
+    request = compose("a fox", model="sketch", seed=1, n=n)
+    pictures = [Picture(png=plain(one), request=one) for one in (request.alone(index) for index in range(n))]
+    sheet = cli.contact_sheet(pictures)
+    assert sheet.size == (columns * 8, rows * 8)
+    shades = [sheet.getpixel((index % columns * 8 + 4, index // columns * 8 + 4)) for index in range(columns * rows)]
+    assert shades == [(1 + index, 0, 0) for index in range(n)] + [(255, 255, 255)] * (columns * rows - n)
+
+
+@pytest.mark.usefixtures("quick", "here")
+@pytest.mark.parametrize("option", ["--steps", "--guidance", "--cfg", "--seed", "--n"])
+def test_flags_may_stand_in_the_words_too(option: str) -> None:
+    apart, within = (run("draw", *words) for words in (("a fox", option, "3"), (f"a fox {option} 3",)))
+    assert apart.exit_code == within.exit_code == 0
+    assert len(apart.stdout.splitlines()) == len(within.stdout.splitlines())
+
+
+HOSTILE = [
+    {},
+    {"n": 3, "guidance_scale": 2.25, "num_inference_steps": 3, "width": 320, "height": 224},
+    {"prompt": 'it\'s $HOME `ls` \\ "quoted" ; rm -rf * & # !'},
+    {"prompt": "--seed 9 --help"},
+    {"prompt": "—seed 9 \\--n"},
+    {"prompt": "-o x.png"},
+    {"prompt": "help"},
+    {"prompt": '"a fox"'},
+    {"prompt": "狐 🦊 é"},
+    {"prompt": "-"},
+    {"negative_prompt": "blur, text"},
+    {"negative_prompt": "--seed 9"},
+    {"negative_prompt": '"blur"'},
+    {"negative_prompt": "\\--x —y"},
+    {"negative_prompt": "-o x"},
+    {"negative_prompt": "it's $HOME"},
+]
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize("given", HOSTILE, ids=lambda given: " ".join(map(str, given.values())))
+def test_the_printed_shell_command_draws_the_same_request(here: Path, given: dict[str, Any]) -> None:
+    usual: dict[str, Any] = {"prompt": "a fox", "model": "sketch", "seed": 7}
+    request = compose(**(usual | given))
+    _, *arguments = shlex.split(cli.shell_command(request))
+    result = run(*arguments)
+    assert result.exit_code == 0, result.exception
+    first = here / result.stdout.splitlines()[0]
+    assert recipe.of(first) == request.alone(0)
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize("given", HOSTILE, ids=lambda given: " ".join(map(str, given.values())))
+def test_a_recipe_is_printed_as_a_shell_command_and_as_one_for_chat(tmp_path: Path, given: dict[str, Any]) -> None:
+    usual: dict[str, Any] = {"prompt": "a fox", "model": "sketch", "seed": 7}
+    request = compose(**(usual | given)).alone(0)
+    (tmp_path / "fox.png").write_bytes(plain(request))
+    shell, chat = run("recipe", str(tmp_path / "fox.png")).stdout.splitlines()
+    assert shell == cli.shell_command(request)
+    assert command.read(chat.removeprefix("/imagine ")) == request
+
+
+TOLD: list[tuple[tuple[str, ...], str]] = [
+    (("draw", "a fox", "--steps", "99"), "Steps must be from 1 to 50 for sketch; you asked for 99."),
+    (("draw", "a fox", "--seed", "x"), "--seed does not understand “x”. For example: --seed 7"),
+    (("draw", "a fox --sede 7"), "I don't know --sede. Did you mean --seed?"),
+    (("draw", "a fox", "--ar", "3:2", "--size", "320x224"), "Give either --ar or --size, not both."),
+    (("draw", "a fox", "--model", "dalle"), "There is no model “dalle” here. There is: sketch."),
+    (("draw", "", "--n", "2"), "Say what to draw, for example: /imagine a red fox in the snow"),
+    (("draw", "a fox", "-o", "fox.jpg"), "Pictures are PNG files here: name it fox.png."),
+]
+
+
+@pytest.mark.usefixtures("here", "quick")
+@pytest.mark.parametrize(("arguments", "sentence"), TOLD)
+def test_what_cannot_be_drawn_is_answered_in_a_sentence(arguments: tuple[str, ...], sentence: str) -> None:
+    assert told(*arguments) == sentence
+
+
+@pytest.mark.usefixtures("quick")
+def test_nothing_is_made_for_what_cannot_be_drawn(here: Path) -> None:
+    told("draw", "a fox", "--steps", "99", "-o", "folder/fox.png")
+    assert list(here.iterdir()) == []
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_folder_that_cannot_be_made_is_told_before_anything_is_drawn(here: Path) -> None:
+    (here / "taken").write_text("a file")
+    assert "taken" in told("draw", "a fox", "-o", "taken/fox.png")
+
+
+@pytest.mark.usefixtures("here")
+def test_a_file_without_a_recipe_is_answered_in_a_sentence() -> None:
+    assert "is not a picture" in told("recipe", "nothing.png")
+
+
+@pytest.mark.usefixtures("here", "quick")
+def test_the_environment_may_name_the_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("IMAGINE_MODEL", "dalle")
+    assert told("draw", "a fox") == "There is no model “dalle” here. There is: sketch."
+
+
+@pytest.mark.usefixtures("here")
+def test_help_is_asked_for_in_words_too() -> None:
+    result = run("draw", "help")
+    assert isinstance(result.exception, HelpWanted)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        TOLD[0],
+        (("show", "nobody"), "There is no job nobody in "),
+        (("recipe", "fox.png"), "fox.png is not a picture that I can open: "),
+    ],
+)
+def test_what_goes_wrong_ends_with_status_2_and_one_sentence(tmp_path: Path, arguments: tuple[str, ...], sentence: str) -> None:
+    ended = python_m_bot(tmp_path, *arguments)
+    assert ended.returncode == 2
+    assert ended.stdout == ""
+    assert one_line(ended.stderr).startswith(sentence)
+    assert "Traceback" not in ended.stderr
+
+
+def kept(folder: Path, request: ImageRequest, outcome: str | None) -> str:
+    """Leave a job in the store; return its id."""
+    job = Job(claim="slack:T1:1.2", request=request, platform="slack", person="slack:T1:U1", reply_to={})
+
+    async def keep() -> None:
+        async with LocalStore(folder / "home") as store:
+            await store.claim(job)
+            if outcome:
+                await store.keep(job.id, [Picture(png=plain(one), request=one) for one in map(request.alone, range(request.n))])
+                await store.finish(job.id, outcome)
+
+    asyncio.run(keep())
+    return job.id
+
+
+def test_show_prints_where_the_pictures_of_a_job_are(here: Path) -> None:
+    request = compose("a fox", model="sketch", seed=7, n=2)
+    job_id = kept(here, request, "kept")
+    result = run("show", job_id)
+    paths = [Path(line) for line in result.stdout.splitlines()]
+    assert [path.read_bytes() for path in paths] == [plain(request.alone(index)) for index in range(2)]
+    assert one_line(result.stderr) == f"kept: /imagine {command.write(request)}"
+
+
+def test_show_says_that_a_job_is_under_way(here: Path) -> None:
+    result = run("show", kept(here, compose("a fox", model="sketch", seed=7), None))
+    assert result.stdout == ""
+    assert result.stderr.startswith("under way: /imagine a fox")
+
+
+@pytest.mark.parametrize("prompt", ["a :fox: and [red]snow[/red]", "a long " * 30])
+def test_show_prints_a_command_that_can_be_copied(here: Path, prompt: str) -> None:
+    request = compose(prompt, model="sketch", seed=7)
+    result = run("show", kept(here, request, None))
+    assert result.stderr == f"under way: /imagine {command.write(request)}\n"
+
+
+@pytest.mark.parametrize("platform", ["slack", "discord"])
+def test_a_manifest_is_printed_as_json_and_nothing_else(platform: str) -> None:
+    result = run("manifest", platform)
+    assert result.exit_code == 0
+    assert json.loads(result.stdout)
+    assert result.stderr == ""
+
+
+def test_a_manifest_holds_the_address_it_is_given() -> None:
+    made = json.loads(run("manifest", "slack", "--url", "https://imagine.example.com/").stdout)
+    (slash,) = made["features"]["slash_commands"]
+    assert slash["url"] == "https://imagine.example.com/slack/events"
+
+
+@pytest.mark.parametrize("arguments", [("manifest", "teams"), ("draw",), ("fly",), ("draw", "a fox", "--batch-size", "0")])
+def test_a_command_that_is_typed_wrong_ends_with_status_2(arguments: tuple[str, ...]) -> None:
+    result = run(*arguments)
+    assert result.exit_code == 2
+    assert "Usage:" in result.stderr
+
+
+def test_help_names_every_command(tmp_path: Path) -> None:
+    helped = python_m_bot(tmp_path, "--help")
+    assert helped.returncode == 0
+    for name in ("draw", "recipe", "show", "serve", "register", "manifest"):
+        assert name in helped.stdout
+
+
+def test_every_flag_of_the_grammar_is_an_option_of_draw() -> None:
+    helped = CliRunner().invoke(cli.app, ["draw", "--help"], env={"COLUMNS": "200", "NO_COLOR": "1"}).stdout
+    for name in command.FLAGS:
+        assert f"--{name}" in helped
+    assert "--output" in helped
+    assert "--batch-size" in helped
