@@ -98,7 +98,7 @@ from bot import local
 generators = []
 def make(model):
     generators.append(QuickGenerator(model))
-    generators[-1].gate.clear()
+    generators[-1].step_seconds = 1
     return generators[-1]
 local.Studio.__init__.__defaults__ = (make,)
 local.serve("127.0.0.1", int(sys.argv[1]))
@@ -106,7 +106,7 @@ local.serve("127.0.0.1", int(sys.argv[1]))
 
 
 async def _server(folder: Path, environ: dict[str, str]) -> _Server:
-    """Run `imagine serve` in a process of its own, with a generator that never gets done."""
+    """Run `imagine serve` in a process of its own, with a generator that takes its time."""
     port = _free_port()
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-c", SLOW, str(port)),
@@ -246,3 +246,15 @@ async def test_two_servers_do_not_share_a_folder(tmp_path: Path, slack: SlackSer
     assert second.returncode == 2
     assert b"set IMAGINE_HOME to another folder" in b" ".join(said.split())
     assert b"Traceback" not in said
+
+
+async def test_a_page_that_watches_does_not_hold_up_the_end(tmp_path: Path) -> None:
+    server = await _server(tmp_path, {})
+    async with aiohttp.ClientSession() as session:
+        typed = {"text": "a red fox", "claim": "claim-0001", "person": "person-0001"}
+        async with session.post(f"{server.url}/page/imagine", json=typed) as response:
+            job = (await response.json())["job"]
+        async with session.get(f"{server.url}/page/jobs/{job}"):
+            server.process.send_signal(signal.SIGTERM)
+            async with asyncio.timeout(10):
+                await server.process.wait()
