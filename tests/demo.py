@@ -15,12 +15,12 @@ import time
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import aiohttp
 
 from bot import recipe
-from bot.command import write
+from bot.__main__ import shell_command
 from tests.conftest import environment
 from tests.fakes.discord import DiscordServer
 from tests.fakes.slack import SlackServer
@@ -38,70 +38,77 @@ class Story:
 
     platform: str
     begun: float = field(default_factory=time.monotonic)
-    told: list[str] = field(default_factory=list)
+    told: set[str] = field(default_factory=set)
 
-    def tell(self, words: str) -> None:
-        """Print one line of it, unless it was the last one printed."""
+    def tell(self, what: str, words: str) -> None:
+        """Print one line of it, unless it was told already."""
         if words not in self.told:
-            self.told.append(words)
-            print(f"{self.platform:8}{time.monotonic() - self.begun:7.3f} s  {words}", flush=True)
+            self.told.add(words)
+            print(f"{self.platform:8}{time.monotonic() - self.begun:7.3f} s  {what:13} {words}", flush=True)
 
 
 async def main(prompt: str) -> int:
     """Play it through; return the exit status."""
     async with SlackServer() as slack, DiscordServer() as discord, service(environment(slack, discord)) as url:
-        in_slack, in_discord = Story("Slack"), Story("Discord")
         async with asyncio.timeout(PATIENCE):
-            await asyncio.gather(slack_story(in_slack, slack, url, prompt), discord_story(in_discord, discord, url, prompt))
+            await asyncio.gather(in_slack(slack, url, prompt), in_discord(discord, url, prompt))
         print()
-        pictures = [("slack", data) for m in slack.outcomes().pictures for data in m.pictures if m.thread_ts is None]
-        pictures += [("discord", data) for m in discord.messages for data in m.pictures]
+        pictures = [("slack", png) for message in slack.messages if not message.thread_ts for png in message.pictures]
+        pictures += [("discord", png) for message in discord.messages for png in message.pictures]
         saved = list(save(pictures))
-        mistakes = slack.violations + discord.violations
-        for mistake in mistakes:
+        for mistake in (mistakes := slack.violations + discord.violations):
             print(f"A platform complained: {mistake}")
-        print(
-            f"To draw one again:\n    .venv/bin/imagine draw -- {write(recipe.of(saved[0]))!r}" if saved else "No picture came."
-        )
-        return 0 if saved and not mistakes else 1
+        print(f"\nThe first one again:\n  .venv/bin/{shell_command(recipe.of(saved[0]))}")
+        return 1 if mistakes else 0
 
 
-async def slack_story(story: Story, slack: SlackServer, url: str, prompt: str) -> None:
+async def in_slack(slack: SlackServer, url: str, prompt: str) -> None:
     """Somebody types in Slack."""
-    story.tell(f"ada types /imagine {prompt}")
+    story = Story("Slack")
+    story.tell("ada types", f"/imagine {prompt}")
     ack = await slack.command(url, prompt)
-    story.tell(f"acknowledged after {1000 * ack.seconds:.0f} ms: {plain(ack.message)!r}")
+    story.tell(
+        "acknowledged", f"after {1000 * ack.seconds:.0f} ms: {last_line(ack.message.plain if ack.message else ack.body)}"
+    )
 
     def look() -> bool:
         for message in slack.messages:
-            if message is not ack.message and message.thread_ts is None:
-                story.tell(f"the channel shows {len(message.pictures) or 'no'} picture(s): {plain(message)!r}")
-        return bool(slack.outcomes().pictures) and any(m.images for m in slack.messages)
+            if message is not ack.message and not message.thread_ts:
+                story.tell(*seen(message.pictures, message.plain))
+        return any(message.pictures and not message.thread_ts for message in slack.messages)
 
     await watch(look)
-    story.tell("posted")
 
 
-async def discord_story(story: Story, discord: DiscordServer, url: str, prompt: str) -> None:
+async def in_discord(discord: DiscordServer, url: str, prompt: str) -> None:
     """Somebody types in Discord, at the same moment."""
-    story.tell(f"bob types /imagine {prompt}")
+    story = Story("Discord")
+    story.tell("bob types", f"/imagine {prompt}")
     answer = await discord.imagine(url, {"prompt": prompt})
-    if answer.message is None:
-        raise SystemExit(f"Discord's command was answered by {answer.status} {answer.body}")
     message = answer.message
-    story.tell(f"acknowledged after {1000 * answer.seconds:.0f} ms: {message.content!r}")
+    if message is None:
+        raise SystemExit(f"Discord's command was answered by {answer.status} {answer.body}")
+    story.tell("acknowledged", f"after {1000 * answer.seconds:.0f} ms: {last_line(message.content)}")
+    acknowledged = message.content
 
     def look() -> bool:
-        story.tell(f"the answer shows {len(message.pictures) or 'no'} picture(s): {message.content!r}")
+        if message.content != acknowledged:
+            story.tell(*seen(message.pictures, message.content))
         return bool(message.pictures)
 
     await watch(look)
-    story.tell("posted")
 
 
-def plain(message: Any) -> str:
-    """Return the words of a message of Slack on one line."""
-    return " | ".join(message.plain.splitlines()) if message else ""
+def seen(pictures: list[bytes], words: str) -> tuple[str, str]:
+    """Say what a message shows by now."""
+    if not pictures:
+        return "status", last_line(words)
+    return "posted", f"{len(pictures)} picture{'s' * (len(pictures) > 1)} · {last_line(words)}"
+
+
+def last_line(words: str) -> str:
+    """Return the line under the prompt."""
+    return words.strip().splitlines()[-1].removeprefix("-# ")
 
 
 async def watch(look: Callable[[], bool]) -> None:
