@@ -39,14 +39,21 @@ class Apart:
     """A `bot.gen.Generator` that lives elsewhere: the same `generate`."""
 
     def __init__(self, model: Model) -> None:
-        """Start the other process, and wait until it has loaded the model."""
-        self._model = model
+        """Start the other process, which then loads the model."""
+        self._model, self._loaded = model, False
         self._start()
+
+    def load(self) -> None:
+        """Wait until the model is loaded."""
+        if not self._loaded:
+            self._receive()
+            self._loaded = True
 
     def generate(self, request: ImageRequest, *, batch_size: int = 1) -> abc.Generator[Event, None, None]:
         """Yield the events of a drawing; closing the iterator stops it within one step."""
         if not self._process.is_alive():
             self._start()
+        self.load()
         self._pipe.send((request, batch_size))
         self._drawing = True
         try:
@@ -70,7 +77,7 @@ class Apart:
         self._process = context.Process(target=_work, args=(theirs, self._model), name="generator", daemon=True)
         self._process.start()
         theirs.close()
-        self._receive()
+        self._loaded = False
 
     def _receive(self) -> Event | None:
         """Return the next event from over there, or None when there are no more. Raises what went wrong there."""
@@ -90,7 +97,8 @@ class Apart:
 
 def _work(pipe: Connection, model: Model) -> None:
     """Be the other process: load the model, then draw whatever comes, until nobody is there any more."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the doors, which then close this pipe
+    for stop in (signal.SIGINT, signal.SIGTERM):  # meant for the doors, which then end this process
+        signal.signal(stop, signal.SIG_IGN)
     os.nice(POLITE)
     from bot.gen import Generator  # torch and diffusers take seconds to import, and the doors need neither
 

@@ -13,14 +13,15 @@ import itertools
 import logging
 import random
 import time
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 from bot.errors import Busy, Refused, Told, Undelivered
-from bot.request import Event, Finished, Job, Picture, Queued, Started, Step, settings
+from bot.request import Event, Finished, Job, Picture, Queued, Started, Step, Waking, settings
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 
     from bot.store import Record, Store
 
@@ -28,6 +29,8 @@ T = TypeVar("T")
 log: Final = logging.getLogger(__name__)
 
 EDIT_EVERY: Final = 2.0  # seconds between edits of one message: well inside what Slack and Discord allow
+FOR_DRAWINGS: Final = 3  # statuses that those who only wait leave to those whose picture is being drawn
+SETTLE: Final = 5.0  # seconds that an outcome waits for a status that is still on its way
 PATIENCE: Final = 10 * 60  # seconds to go on with a busy way before the next one
 FIRST_WAIT: Final = 1.0  # seconds before the second try, unless the platform asks for more; then twice that, and so on
 LONGEST_WAIT: Final = 30.0  # seconds
@@ -81,6 +84,10 @@ class Reply(Protocol):
 class Platform(Protocol):
     """Where requests come from and outcomes go."""
 
+    @property
+    def pace(self) -> Pace:
+        """How many statuses it bears, over all jobs."""
+
     def reply(self, job: Job, notes: Notes, /) -> Reply:
         """Return the way back to the person who made this job."""
 
@@ -91,7 +98,7 @@ class Courier:
     def __init__(
         self,
         *,
-        draw: Callable[[Job], AsyncIterator[Event]],
+        draw: Callable[[Job], AsyncGenerator[Event, None]],
         store: Store,
         platforms: Mapping[str, Platform],
     ) -> None:
@@ -105,7 +112,7 @@ class Courier:
             return
         notes = Notes(self._store, job.id, record.notes)
         reply = self._platforms[job.platform].reply(job, notes)
-        outcome = await self._attempt(self._outcome(job, reply, notes))
+        outcome = await attempt(self._outcome(job, reply, notes))
         if isinstance(outcome, Exception):
             outcome = Outcome(job=job, reason=self._reason(job, outcome))
         way = await self._deliver(outcome, reply)
@@ -113,21 +120,32 @@ class Courier:
         log.info("job %s: %s %s", job.id, f"{len(outcome.pictures)} pictures" if outcome.pictures else "a reason", way)
 
     async def _outcome(self, job: Job, reply: Reply, notes: Notes) -> Outcome:
-        """Draw the pictures, or find them drawn already, and keep them before anything else can happen."""
+        """Draw the pictures, or find them drawn already."""
         if notes.get("attempts") and (kept := await self._store.pictures(job.id)):
             return Outcome(job=job, pictures=kept)
-        status = _Status(reply)
-        async for event in self._draw(job):
-            match event:
-                case Started():
-                    await self._count_attempt(notes)
-                case Finished(pictures, seconds):
-                    await self._store.keep(job.id, pictures)
-                    return Outcome(job=job, pictures=pictures, seconds=seconds)
-            await status.show(event)
+        status, before = _Status(reply, self._platforms[job.platform].pace), notes.get("attempts") or 0
+        try:
+            return await self._drawn(job, notes, status)
+        except asyncio.CancelledError:  # we are stopping, which is no fault of the job's
+            await notes.set("attempts", before)
+            raise
+        finally:
+            await status.settle()
+
+    async def _drawn(self, job: Job, notes: Notes, status: _Status) -> Outcome:
+        """Draw the pictures, and keep them before anything else can happen."""
+        async with aclosing(self._draw(job)) as events:
+            async for event in events:
+                match event:
+                    case Started():
+                        await self._begin_attempt(notes)
+                    case Finished(pictures, seconds):
+                        await self._store.keep(job.id, pictures)
+                        return Outcome(job=job, pictures=pictures, seconds=seconds)
+                status.show(event)
         raise RuntimeError("the generator stopped without finishing")
 
-    async def _count_attempt(self, notes: Notes) -> None:
+    async def _begin_attempt(self, notes: Notes) -> None:
         attempts = (notes.get("attempts") or 0) + 1
         if attempts > ATTEMPTS:
             raise Told(GAVE_UP.format(attempts=ATTEMPTS))
@@ -143,7 +161,7 @@ class Courier:
         """Go down the ladder; return the name of the way that worked."""
         for way in reply.ways:
             name = getattr(way, "__name__", "delivered")
-            failure = await self._attempt(self._insist(way, outcome))
+            failure = await attempt(self._insist(way, outcome))
             if failure is None:
                 return name
             unexpected = None if isinstance(failure, Undelivered) else failure
@@ -153,46 +171,78 @@ class Courier:
     async def _insist(self, way: Callable[[Outcome], Awaitable[None]], outcome: Outcome) -> None:
         """Try a way until it works or says no; wait as long as it asks in between."""
         deadline = time.monotonic() + PATIENCE
-        for attempt in itertools.count():
+        for tries in itertools.count():
             try:
                 return await way(outcome)
             except Busy as busy:
-                backoff = min(FIRST_WAIT * 2**attempt, LONGEST_WAIT) * random.uniform(0.5, 1)  # noqa: S311  not a secret
-                wait = backoff if busy.retry_after is None else busy.retry_after
+                backoff = min(FIRST_WAIT * 2**tries, LONGEST_WAIT) * random.uniform(0.5, 1)  # noqa: S311  not a secret
+                wait = max(backoff, busy.retry_after or 0)
                 if time.monotonic() + wait > deadline:
                     raise Refused("busy", str(busy)) from busy
                 await asyncio.sleep(wait)
         raise AssertionError  # pragma: no cover  the loop does not end
 
-    async def _attempt(self, work: Awaitable[T]) -> T | Exception:
-        """Return what `work` returns, or the exception: the one place where anything at all may go wrong."""
-        try:
-            return await work
-        except Exception as error:  # noqa: BLE001
-            return error
+
+class Pace:
+    """How many statuses a platform bears in all: a bucket that fills steadily, and is never let run quite dry."""
+
+    def __init__(self, per_minute: float, most: float = 10) -> None:
+        self._rate, self._most = per_minute / 60, most
+        self._tokens, self._filled = most, time.monotonic()
+
+    def take(self, reserve: float) -> bool:
+        """Take leave to send one status, unless that would leave less than `reserve` for more urgent ones."""
+        now = time.monotonic()
+        self._tokens = min(self._most, self._tokens + (now - self._filled) * self._rate)
+        self._filled = now
+        if self._tokens < 1 + reserve:
+            return False
+        self._tokens -= 1
+        return True
 
 
 class _Status:
-    """Shows how far a job is, no more often than the platform bears; a status that fails is no matter."""
+    """Shows how far a job is, beside the drawing: a platform that is slow, or refuses, must not hold it up."""
 
-    def __init__(self, reply: Reply) -> None:
-        self._reply = reply
+    def __init__(self, reply: Reply, pace: Pace) -> None:
+        self._reply, self._pace = reply, pace
         self._next = time.monotonic() + reply.edit_every  # the answer to the command stands there already
         self._shown: Event | None = None
+        self._sending: asyncio.Task[None] | None = None
 
-    async def show(self, event: Event) -> None:
-        if event == self._shown or time.monotonic() < self._next:
+    def show(self, event: Event) -> None:
+        """Start to show an event, unless that is too soon after the last one, or for the platform."""
+        busy = self._sending and not self._sending.done()
+        if busy or event == self._shown or time.monotonic() < self._next:
             return
+        if self._pace.take(reserve=FOR_DRAWINGS if isinstance(event, Queued) else 0):
+            self._sending = asyncio.create_task(self._send(event))
+
+    async def settle(self) -> None:
+        """End a status that is still on its way: one that comes late would cover the outcome."""
+        if self._sending and not self._sending.done():
+            await asyncio.wait([self._sending], timeout=SETTLE)
+            self._sending.cancel()
+
+    async def _send(self, event: Event) -> None:
         pause = self._reply.edit_every
-        try:
-            await self._reply.status(event)
-            self._shown = event
-        except Busy as busy:
-            pause = max(pause, busy.retry_after or 0)
-        except Undelivered as error:
-            log.info("no more status: %s", error)
+        failure = await attempt(self._reply.status(event))
+        if isinstance(failure, Busy):
+            pause = max(pause, failure.retry_after or 0)
+        elif failure:
+            log.info("no more status: %s", failure)
             pause = float("inf")
+        else:
+            self._shown = event
         self._next = time.monotonic() + pause
+
+
+async def attempt(work: Awaitable[T]) -> T | Exception:
+    """Return what `work` returns, or the exception: the one place where anything at all may go wrong."""
+    try:
+        return await work
+    except Exception as error:  # noqa: BLE001
+        return error
 
 
 def describe(event: Event) -> str:
@@ -204,6 +254,8 @@ def describe(event: Event) -> str:
             return "1 drawing ahead"
         case Queued(ahead):
             return f"{ahead} drawings ahead"
+        case Waking(seconds):
+            return "waking a GPU" + (f", usually about {seconds:.0f} s" if seconds else "")
         case Step(index, total):
             return f"step {index} of {total}"
         case _:

@@ -14,6 +14,7 @@ import json
 import logging
 import re
 import time
+from contextlib import suppress
 from enum import IntEnum
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -28,8 +29,8 @@ from nacl.exceptions import BadSignatureError
 from nacl.signing import VerifyKey
 
 from bot import command
-from bot.courier import EDIT_EVERY, describe, summary
-from bot.errors import BadRequest, Busy, NotTaken, Refused, Stranger, Told
+from bot.courier import EDIT_EVERY, Pace, describe, summary
+from bot.errors import BadRequest, Busy, NotTaken, Refused, Stranger, Told, Undelivered, retry_after
 from bot.models import MODELS
 from bot.request import MAX_PICTURES, PROMPT_LIMIT, SEEDS, Event, ImageRequest, Job, settings, shorten
 
@@ -44,6 +45,7 @@ API_URL: Final = "https://discord.com/api/v10"
 ENVIRONMENT: Final = ("DISCORD_PUBLIC_KEY", "DISCORD_APPLICATION_ID", "DISCORD_BOT_TOKEN")
 
 FRESH: Final = 5 * 60  # seconds: Discord sets no limit of its own; this is Slack's
+STATUSES: Final = 600  # a minute: answers to interactions have no common limit, but we share our address with others
 ORIGINAL: Final[Any] = "@original"  # the library says int, and Discord takes both
 IN_TIME: Final = 2.5  # seconds: Discord waits for three
 UNKNOWN_WEBHOOK: Final = "10015"  # what Discord says of a token that it has no answer for, or not yet
@@ -90,6 +92,7 @@ class Discord:
     ) -> None:
         """Take `submit`, which keeps a job and returns the job that holds its claim. Needs a running event loop."""
         Route.BASE = api_url.rstrip("/")
+        self.pace = Pace(STATUSES)
         self._key = VerifyKey(bytes.fromhex(public_key))
         self.application_id, self.session = int(application_id), session
         self.client = _offline_client(self.application_id, token, session)
@@ -158,7 +161,7 @@ def imagine_command(submit: Callable[[Job], Awaitable[Job]], default_model: str)
         options = {"n": n, "ar": ar, "size": size, "seed": seed, "no": no, "steps": steps, "guidance": guidance, "model": model}
         request = command.read(prompt, model=default_model, options=options)
         job = await submit(_job(interaction, request))
-        await interaction.response.send_message(_status(job, settings(job.request)), suppress_embeds=True)
+        await interaction.response.send_message(_status(job, f"Drawing · {settings(job.request)}"), suppress_embeds=True)
 
     return imagine
 
@@ -186,14 +189,13 @@ class _Reply:
         self._client, self._job = platform.client, job
         self._webhook = discord.Webhook.partial(platform.application_id, job.reply_to["token"], session=platform.session)
         self._settled = time.monotonic() + SETTLES
-        self.ways = (self.in_place, self.in_channel, self.in_dm)
+        self.ways = (self.in_place, self.in_channel, self.in_dm, self.in_words)
 
     edit_every = EDIT_EVERY
 
     async def status(self, event: Event) -> None:
         """Edit the answer that Discord shows under the command."""
-        content = _status(self._job, describe(event))
-        await _sent(self._webhook.edit_message(ORIGINAL, content=content, allowed_mentions=NOBODY))
+        await self._edit(f"Drawing · {describe(event)}")
 
     async def in_place(self, outcome: Outcome) -> None:
         """Turn the answer under the command into the outcome; Discord allows it for 15 minutes."""
@@ -211,11 +213,27 @@ class _Reply:
             raise Refused("no channel")
         channel = self._client.get_partial_messageable(int(self._job.reply_to["channel"]))
         await self._post(channel, outcome)
+        await self._close("It is below.")
 
     async def in_dm(self, outcome: Outcome) -> None:
         """Send the outcome to the person alone."""
         user = discord.Object(int(self._job.reply_to["user"]))
         await self._post(await _sent(self._client.create_dm(user)), outcome)
+        await self._close("I sent it to you directly.")
+
+    async def in_words(self, outcome: Outcome) -> None:
+        """Say that the pictures are kept, where they cannot be posted."""
+        kept = f"It is drawn, but I could not post it. An admin can fetch it: imagine show {self._job.id}"
+        await self._edit(outcome.reason or kept)
+
+    async def _close(self, words: str) -> None:
+        """Leave no answer that says we are still drawing, if that can still be helped."""
+        with suppress(Undelivered):
+            await self._edit(words)
+
+    async def _edit(self, words: str) -> None:
+        content = _status(self._job, words)
+        await _sent(self._webhook.edit_message(ORIGINAL, content=content, allowed_mentions=NOBODY))
 
     async def _post(self, channel: discord.abc.Messageable, outcome: Outcome) -> None:
         """Post a message once: Discord drops a second one with the same nonce. Only the person who asked is notified."""
@@ -228,7 +246,7 @@ class _Reply:
 
 
 def _status(job: Job, words: str) -> str:
-    return f"Drawing **{_shown(job.request.prompt)}**\n-# {_plain(words)}"
+    return f"**{_shown(job.request.prompt)}**\n-# {_plain(words)}"
 
 
 def _message(outcome: Outcome) -> str:
@@ -244,8 +262,8 @@ def _shown(prompt: str) -> str:
 
 
 def _plain(text: str) -> str:
-    """Escape markup, and break mentions, which `allowed_mentions` silences but Discord would still highlight."""
-    return discord.utils.escape_mentions(discord.utils.escape_markdown(text))
+    """Escape whatever Discord could read as markup, a link or a mention: the library leaves links as they are."""
+    return re.sub(r"([\\*_~|`\[\]()<>#:@/-])", r"\\\1", text)
 
 
 def _files(outcome: Outcome) -> list[discord.File]:
@@ -265,7 +283,7 @@ async def _sent(call: Awaitable[T]) -> T:
         return await call
     except discord.HTTPException as error:
         if error.status == HTTPStatus.TOO_MANY_REQUESTS:  # one that the library did not wait out itself
-            raise Busy("rate limited", float(error.response.headers.get("Retry-After", 1))) from None
+            raise Busy("rate limited", retry_after(error.response.headers)) from None
         if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
             raise Busy(f"HTTP {error.status}") from None
         raise Refused(str(error.code), error.text) from None

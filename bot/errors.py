@@ -5,11 +5,14 @@ ImagineError
 ├── Told           the message is shown to the person word for word, so it is written for them
 │   ├── BadRequest     what they asked cannot be drawn; the message says what to type instead
 │   ├── HelpWanted     they asked for help; the message is the help
+│   ├── TooLarge       the machine's memory does not hold it, one picture at a time either
 │   └── NotTaken       we could not write the job down, so nothing was promised
 └── Undelivered    a platform did not take what we sent; logged, never shown
     ├── Busy           it asked us to wait, or the network failed: the same call may work later
     └── Refused        it said no, and would again: take the next way
 """
+
+from collections.abc import Mapping
 
 
 class ImagineError(Exception):
@@ -32,6 +35,13 @@ class HelpWanted(Told):
     """The person asked how this works."""
 
 
+class TooLarge(Told):
+    """The machine's memory does not hold it."""
+
+    def __init__(self) -> None:
+        super().__init__("That is more than this machine's memory holds. Please try it smaller: --size makes it so.")
+
+
 class NotTaken(Told):
     """The job could not be written down, so nothing was promised."""
 
@@ -49,6 +59,14 @@ class Busy(Undelivered):
     def __init__(self, message: str, retry_after: float | None = None) -> None:
         super().__init__(message)
         self.retry_after = retry_after
+
+
+def retry_after(headers: Mapping[str, str]) -> float:
+    """Return the seconds that a 429 asks us to wait; one that does not say so legibly gets a second."""
+    try:
+        return float(headers.get("Retry-After", 1))
+    except ValueError:
+        return 1.0
 
 
 class Refused(Undelivered):

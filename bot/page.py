@@ -12,7 +12,7 @@ from importlib import resources
 from typing import TYPE_CHECKING, Any, Final
 
 from bot import command
-from bot.courier import describe, summary
+from bot.courier import Pace, describe, summary
 from bot.request import Event, Job, Step, settings
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ class Page:
         """Take `submit`, which keeps a job and returns the job that holds its claim."""
         self._submit, self._store, self._model = submit, store, model
         self._watchers: defaultdict[str, set[asyncio.Queue[dict[str, Any]]]] = defaultdict(set)
+        self.pace = Pace(per_minute=1_000_000)  # the page is ours, and bears all there are
         self._latest: dict[str, dict[str, Any]] = {}  # of jobs under way, for those who come later
 
     async def imagine(self, text: str, *, claim: str, person: str) -> dict[str, Any]:
@@ -80,7 +81,7 @@ class Page:
             return {"reason": "There is no such drawing here any more."}
         summed_up = record.notes.get("summary")
         if summed_up is None:
-            return None
+            return None if record.outcome is None else {"reason": "That drawing has ended, and not on this page."}
         pictures = await self._store.pictures(job_id)
         links = [{"src": f"/pictures/{job_id}/{i}.png", "seed": picture.request.seed} for i, picture in enumerate(pictures)]
         return {"pictures": links, "settings": summed_up} if links else {"reason": summed_up}

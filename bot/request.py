@@ -45,6 +45,8 @@ class ImageRequest:
             raise BadRequest("Say what to draw, for example: /imagine a red fox in the snow")
         at_most("prompt", len(self.prompt), PROMPT_LIMIT)
         at_most("negative prompt", len(self.negative_prompt), PROMPT_LIMIT)
+        if self.negative_prompt and not model.guided:
+            raise BadRequest(f"{model.name} cannot be told what to leave out: drop --no, and say what you want to see instead.")
         _within("Steps", self.num_inference_steps, 1, model.max_inference_steps, model)
         _within("Guidance", self.guidance_scale, 0, model.max_guidance_scale, model)
         _within("The number of pictures", self.n, 1, MAX_PICTURES)
@@ -137,6 +139,13 @@ class Queued:
 
 
 @dataclass(frozen=True, slots=True)
+class Waking:
+    """A machine starts, or will as soon as there is one; the last time that took so many seconds, if it is known."""
+
+    seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Started:
     """The model is at work on this job."""
 
@@ -157,7 +166,7 @@ class Finished:
     seconds: float
 
 
-Event = Queued | Started | Step | Finished
+Event = Queued | Waking | Started | Step | Finished
 
 
 def _canonical(text: str) -> str:

@@ -23,8 +23,8 @@ from slack_sdk.web.async_client import AsyncWebClient
 from slack_sdk.web.async_slack_response import AsyncSlackResponse
 
 from bot import command
-from bot.courier import EDIT_EVERY, describe, summary
-from bot.errors import Busy, Refused, Stranger, Told, Undelivered
+from bot.courier import EDIT_EVERY, Pace, describe, summary
+from bot.errors import Busy, Refused, Stranger, Told, Undelivered, retry_after
 from bot.request import Event, Job, Picture, settings, shorten
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ SCOPES: Final = ("commands", "chat:write", "files:write", "files:read", "channel
 
 SHOWN: Final = 500  # characters of a prompt in a message; alt text has it all
 ALT_TEXT: Final = 2000  # characters
+STATUSES: Final = 35  # a minute: Slack takes 50 edits and more, and the outcomes come first
 POLLS: Final = 20  # of files.info, until Slack has taken in a picture and shared it
 POLL_EVERY: Final = 0.5  # seconds
 
@@ -73,6 +74,7 @@ class Slack:
         """Take `submit`, which keeps a job and returns the job that holds its claim."""
         self._verifier = SignatureVerifier(signing_secret)
         self._submit, self._model = submit, model
+        self.pace = Pace(STATUSES)
         self.session = session
         self.client = AsyncWebClient(token=token, base_url=api_url, session=session, retry_handlers=[])  # the courier retries
         self.app = AsyncApp(
@@ -164,9 +166,10 @@ class _Reply:
         ]
         message = _message(outcome, links, self._hint)
         if self._notes.get(f"ts {self._channel}"):
-            await self._show(self._channel, message)
-        else:
-            await self._respond({"response_type": "in_channel" if links else "ephemeral", **message})
+            with suppress(Refused):
+                await self._show(self._channel, message)
+                return
+        await self._respond({"response_type": "in_channel" if links else "ephemeral", **message})
 
     async def in_dm(self, outcome: Outcome) -> None:
         """Send the outcome to the person alone."""
@@ -339,7 +342,7 @@ async def _sent(call: Awaitable[AsyncSlackResponse]) -> AsyncSlackResponse:
         answer = error.response
         status = int(getattr(answer, "status_code", 0) or getattr(answer, "status", 0))
         if status == HTTPStatus.TOO_MANY_REQUESTS:
-            raise Busy("rate limited", float(answer.headers.get("Retry-After", 1))) from None
+            raise Busy("rate limited", retry_after(answer.headers)) from None
         if status >= HTTPStatus.INTERNAL_SERVER_ERROR or not isinstance(answer, AsyncSlackResponse):
             raise Busy(f"HTTP {status}") from None
         code = str(answer.get("error"))
@@ -357,7 +360,7 @@ async def _post(session: aiohttp.ClientSession, url: str, **arguments: Any) -> N
             if response.ok:
                 return
             if response.status == HTTPStatus.TOO_MANY_REQUESTS:
-                raise Busy("rate limited", float(response.headers.get("Retry-After", 1)))
+                raise Busy("rate limited", retry_after(response.headers))
             if response.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
                 raise Busy(f"HTTP {response.status}")
             raise Refused(f"HTTP {response.status}", shorten(await response.text(), 200))

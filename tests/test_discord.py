@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import io
+import re
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from discord import File
 from PIL import Image
 
 from bot import recipe
@@ -44,7 +46,7 @@ async def test_the_answer_comes_at_once(discord: DiscordServer, service: Service
     answer = await discord.imagine(service.url, {"prompt": "a red fox", "seed": 7})
     service.generator.gate.set()
     assert answer.message
-    assert "Drawing **a red fox**" in answer.message.content
+    assert answer.message.content.startswith("**a red fox**\n-# Drawing")
     assert "seed 7" in answer.message.content
 
 
@@ -97,6 +99,7 @@ async def test_what_cannot_be_drawn_is_told_to_the_one_who_asked_and_nothing_is_
         "@everyone @here <@1573585147561771010> <@&12345>",
         "`code` ```block``` **bold** __under__ ~~no~~ > quote ||spoiler||",
         "[link](https://a.example) <https://b.example> # big",
+        "[a```](b) c [** ||x||](y) https://x.y/** <#1> <t:0:R> </a:1> :fox:",
         "*" * 2000,
         "🦊" * 900,
         "\\" * 1999,
@@ -105,8 +108,15 @@ async def test_what_cannot_be_drawn_is_told_to_the_one_who_asked_and_nothing_is_
 async def test_words_are_shown_as_typed_and_ping_nobody(words: str, discord: DiscordServer, service: Service) -> None:
     message = await imagine(discord, service, prompt=words, no=words)
     assert not [ping for posted in discord.messages for ping in posted.pings]
-    assert "```" not in message.content.replace("\\`\\`\\`", "")
     assert len(message.content) <= 2000
+    shown = read_by_a_person(message.content.partition("\n")[0].removeprefix("**").removesuffix("**"))
+    assert shown == words if len(words) < 500 else words.startswith(shown.removesuffix("…"))
+
+
+def read_by_a_person(content: str) -> str:
+    """Return what Discord shows of text that has no markup left; fail where it has some."""
+    assert not re.search(r"(?<!\\)(?:\\\\)*[*_~|`\[\]()<>#:@]", content)
+    return re.sub(r"\\(.)", r"\1", content)
 
 
 async def test_in_a_dm_the_answer_is_edited_too(discord: DiscordServer, service: Service) -> None:
@@ -139,6 +149,23 @@ async def test_where_the_bot_may_not_post_it_sends_a_dm(access: Access, discord:
     await held_up(discord, service, channel=channel)
     message = await outcome(discord, service)
     assert discord.channels[message.channel_id].type is ChannelType.DM
+
+
+async def test_an_answer_that_can_be_edited_but_not_with_a_picture_says_so(
+    discord: DiscordServer, service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bot.discord._files", lambda outcome: [_too_large()] if outcome.pictures else [])
+    channel = discord.add_channel(guild_id=discord.guild, access=Access.MISSING_ACCESS)
+    eve = discord.add_user("eve", closed_dms=True)
+    answer = await discord.imagine(service.url, {"prompt": "a fox"}, channel=channel, user=eve)
+    await until(lambda: not service.desk_is_busy())
+    assert answer.message
+    assert "imagine show" in answer.message.content
+    discord.violations.clear()  # that file was against the rules
+
+
+def _too_large() -> File:
+    return File(io.BytesIO(bytes(11 * 1024 * 1024)), filename="large.png")
 
 
 async def test_what_cannot_be_delivered_at_all_is_kept(discord: DiscordServer, service: Service) -> None:
@@ -203,7 +230,7 @@ async def test_three_hundred_at_once_get_their_own_answers(discord: DiscordServe
     answers = await asyncio.gather(
         *(discord.imagine(service.url, {"prompt": f"fox number {i}"}, patience=30) for i in range(300))
     )
-    assert all(f"fox number {i}**" in answer.message.content for i, answer in enumerate(answers) if answer.message)
+    assert all(answer.message and f"fox number {i}**" in answer.message.content for i, answer in enumerate(answers))
     await until(lambda: sum(bool(m.pictures) for m in discord.messages) == 300, 60)
 
 

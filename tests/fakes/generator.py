@@ -42,6 +42,9 @@ class QuickGenerator:
         alone = [request.alone(index) for index in range(request.n)]
         yield Finished(tuple(Picture(png=plain(one), request=one) for one in alone), 0.01)
 
+    def load(self) -> None:
+        """Be loaded already."""
+
     def close(self) -> None:
         """Let go of nothing."""
 

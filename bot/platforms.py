@@ -1,0 +1,100 @@
+"""Slack and Discord as the environment has them: on where their secrets are set. What every wiring has in common."""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import TYPE_CHECKING, Final
+
+import aiohttp
+
+from bot import discord, slack
+from bot.errors import NotTaken, Told, Undelivered
+from bot.models import DEFAULT
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
+
+    from bot.request import Job
+
+HAND_OVER: Final = 1.5  # seconds to write a job down before we say that we could not
+SHAPES: Final = (
+    ("DISCORD_PUBLIC_KEY", "[0-9a-fA-F]{64}", "64 hexadecimal digits"),
+    ("DISCORD_APPLICATION_ID", "[0-9]{15,20}", "a number of 15 to 20 digits"),
+)
+TIMEOUT: Final = aiohttp.ClientTimeout(total=60, connect=10)  # seconds, for one call of a platform
+
+
+def open_session() -> aiohttp.ClientSession:
+    """Open the connections that all platforms share."""
+    # For each host so many: one that hangs must not use up the connections to the others.
+    return aiohttp.ClientSession(timeout=TIMEOUT, connector=aiohttp.TCPConnector(limit=0, limit_per_host=100))
+
+
+def check(environ: Mapping[str, str]) -> None:
+    """Raise `Told` for a setting that cannot be right, before anything starts."""
+    for name, pattern, what in SHAPES:
+        if (value := environ.get(name)) and not re.fullmatch(pattern, value):
+            raise Told(f"{name} must be {what}. It is on your application's General Information page.")
+
+
+def in_slack(
+    environ: Mapping[str, str], session: aiohttp.ClientSession, submit: Callable[[Job], Awaitable[Job]], model: str
+) -> slack.Slack | None:
+    """Return Slack, or None where it lacks a secret."""
+    if missing(slack.ENVIRONMENT, environ):
+        return None
+    return slack.Slack(
+        signing_secret=environ["SLACK_SIGNING_SECRET"],
+        token=environ["SLACK_BOT_TOKEN"],
+        api_url=environ.get("SLACK_API_URL") or slack.API_URL,
+        session=session,
+        submit=submit,
+        model=model,
+    )
+
+
+def in_discord(
+    environ: Mapping[str, str], session: aiohttp.ClientSession, submit: Callable[[Job], Awaitable[Job]], model: str
+) -> discord.Discord | None:
+    """Return Discord, or None where it lacks a secret. Needs a running event loop."""
+    if missing(discord.ENVIRONMENT, environ):
+        return None
+    return discord.Discord(
+        public_key=environ["DISCORD_PUBLIC_KEY"],
+        application_id=environ["DISCORD_APPLICATION_ID"],
+        token=environ["DISCORD_BOT_TOKEN"],
+        api_url=environ.get("DISCORD_API_URL") or discord.API_URL,
+        session=session,
+        submit=submit,
+        model=model,
+    )
+
+
+def missing(names: Sequence[str], environ: Mapping[str, str]) -> list[str]:
+    """Return the variables that are not set, or set to nothing."""
+    return [name for name in names if not environ.get(name)]
+
+
+def states(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """Say of each platform whether it is on, and what it lacks."""
+    lacks = {"slack": missing(slack.ENVIRONMENT, environ), "discord": missing(discord.ENVIRONMENT, environ)}
+    return {name: f"off: set {', '.join(names)}" if names else "on" for name, names in lacks.items()}
+
+
+async def register(environ: Mapping[str, str] = os.environ) -> int:
+    """Put our commands to Discord; return how many it knows."""
+    if lacks := missing(discord.ENVIRONMENT, environ):
+        raise Told(f"Set {', '.join(lacks)} first; they are on your application's pages in Discord's developer portal.")
+    async with open_session() as session:
+        try:
+            platform = in_discord(environ, session, _not_here, DEFAULT)
+            return await platform.register() if platform else 0
+        except Undelivered as error:
+            raise Told(
+                f"Discord did not take the commands ({error}). Check DISCORD_APPLICATION_ID and DISCORD_BOT_TOKEN."
+            ) from error
+
+
+async def _not_here(_job: Job) -> Job:
+    raise NotTaken
