@@ -14,15 +14,16 @@ from http import HTTPStatus
 from typing import Any, Final, TypeVar
 
 from fastapi import FastAPI, HTTPException, Request, Response
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse
 from fastapi.sse import EventSourceResponse
 from pydantic import BaseModel, Field
 from slack_bolt.adapter.fastapi.async_handler import AsyncSlackRequestHandler
 
-from bot import __version__, page
+from bot import __version__, command, page
 from bot.discord import Discord
 from bot.errors import BadRequest, Stranger, Told
-from bot.request import JOB_ID, PROMPT_LIMIT, Picture
+from bot.request import JOB_ID, Picture
 from bot.slack import Slack
 
 LARGEST: Final = 1_000_000  # bytes: no command of either platform comes near
@@ -31,7 +32,8 @@ FORM: Final = "application/x-www-form-urlencoded"
 JSON: Final = "application/json"
 
 PAGE_MAY: Final = (  # run what it brings along, and talk to us; a prompt that got into it could do nothing else
-    "default-src 'none'; img-src 'self' data:; connect-src 'self'; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
+    "default-src 'none'; img-src 'self' data:; connect-src 'self'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; "
+    "frame-ancestors 'none'"
 )
 
 T = TypeVar("T")
@@ -67,6 +69,7 @@ def create(open_parts: Callable[[], AbstractAsyncContextManager[Parts]]) -> Fast
     )
     app.add_exception_handler(Stranger, lambda _request, _error: Response(status_code=HTTPStatus.UNAUTHORIZED))
     app.add_exception_handler(BadRequest, _bad_request)
+    app.add_exception_handler(RequestValidationError, lambda _request, _error: Response(status_code=422))
     app.post("/slack/events")(slack_events)
     app.post("/discord/interactions")(discord_interactions)
     app.get("/health")(health)
@@ -110,14 +113,14 @@ async def picture(request: Request, job_id: str, index: int) -> Response:
 
 async def page_itself(request: Request) -> Response:
     """Serve the chat page."""
-    _on(_parts(request).page)
+    _page(request)
     return HTMLResponse(page.HTML, headers={"Content-Security-Policy": PAGE_MAY})
 
 
 class Typed(BaseModel):
     """What the page sends: `claim` is new for each command, and the same when it is sent again."""
 
-    text: str = Field(max_length=2 * PROMPT_LIMIT)
+    text: str = Field(max_length=command.LONGEST + 100)  # and who types more is told so by the grammar
     claim: str = Field(min_length=8, max_length=64)
     person: str = Field(min_length=8, max_length=64)
 
@@ -125,14 +128,14 @@ class Typed(BaseModel):
 async def page_imagine(request: Request, typed: Typed) -> Mapping[str, Any]:
     """Take a command from the page. Only JSON is read, which no other site can make a browser send unasked."""
     try:
-        return await _on(_parts(request).page).imagine(typed.text, claim=typed.claim, person=typed.person)
+        return await _page(request).imagine(typed.text, claim=typed.claim, person=typed.person)
     except Told as told:
         return {"told": str(told)}
 
 
 async def page_watch(request: Request, job_id: str) -> AsyncIterable[Mapping[str, Any]]:
     """Send what happens to a job, as server-sent events."""
-    async for event in _on(_parts(request).page).watch(job_id):
+    async for event in _page(request).watch(job_id):
         yield event
 
 
@@ -145,6 +148,13 @@ def _on(platform: T | None) -> T:
     if platform is None:
         raise HTTPException(HTTPStatus.NOT_FOUND)
     return platform
+
+
+def _page(request: Request) -> page.Page:
+    """Return the page for whoever called us by an address: a name could be anybody's, who wants to use us as ours."""
+    if not _is_address(request.url.hostname or ""):
+        raise HTTPException(HTTPStatus.NOT_FOUND)
+    return _on(_parts(request).page)
 
 
 async def _body(request: Request) -> bytes:
@@ -161,15 +171,15 @@ def _content_type(request: Request, *allowed: str) -> None:
 
 
 def _site(request: Request) -> str:
-    """Return our own address as the platform knows it; past the proxies it is https, whatever the last hop was."""
+    """Return our own address as the platform knows it; where that is a name it is https, whatever the last hop was."""
     url = request.base_url
-    scheme = url.scheme if _is_local(url.hostname or "") else "https"
+    scheme = url.scheme if _is_address(url.hostname or "") else "https"
     return f"{scheme}://{url.netloc}"
 
 
-def _is_local(host: str) -> bool:
+def _is_address(host: str) -> bool:
     try:
-        return ipaddress.ip_address(host).is_loopback
+        return bool(ipaddress.ip_address(host))
     except ValueError:
         return host == "localhost"
 

@@ -113,13 +113,34 @@ async def test_a_job_that_is_not_there_ends_at_once(browser: aiohttp.ClientSessi
     [
         (b'{"text": "a fox", "claim": "claim-0001", "person": "person-0001"}', "text/plain"),  # what a form may send
         (b'{"text": "a fox"}', "application/json"),
-        (b'{"text": "' + b"x" * 5000 + b'", "claim": "claim-0001", "person": "person-0001"}', "application/json"),
+        (b'{"text": "' + b"x" * 7000 + b'", "claim": "claim-0001", "person": "person-0001"}', "application/json"),
         (b"not JSON", "application/json"),
+        (b'{"text": "a fox", "claim": "claim-\\ud800-0001", "person": "person-0001"}', "application/json"),
     ],
 )
 async def test_other_sites_and_nonsense_are_refused(
     body: bytes, kind: str, browser: aiohttp.ClientSession, service: Service
 ) -> None:
     async with browser.post(f"{service.url}/page/imagine", data=body, headers={"Content-Type": kind}) as response:
-        assert response.status == 422
+        assert (response.status, await response.read()) == (422, b"")
     assert not service.desk_is_busy()
+
+
+@pytest.mark.parametrize("host", ["evil.example", "imagine.example.com:8000"])
+async def test_the_page_is_only_for_those_who_call_this_machine_by_its_address(
+    host: str, browser: aiohttp.ClientSession, service: Service
+) -> None:
+    typed = {"text": "a fox", "claim": "claim-0001", "person": "person-0001"}
+    async with browser.post(f"{service.url}/page/imagine", json=typed, headers={"Host": host}) as response:
+        assert response.status == 404
+    async with browser.get(service.url, headers={"Host": host}) as response:
+        assert response.status == 404
+    assert not service.desk_is_busy()
+
+
+async def test_other_platforms_jobs_end_here_too(browser: aiohttp.ClientSession, service: Service, slack: SlackServer) -> None:
+    await slack.command(service.url, "a fox")
+    await until(lambda: not service.desk_is_busy())
+    [folder] = service.folder.glob("pictures/*")
+    [only] = await watch(browser, service, folder.name)
+    assert "not on this page" in only["reason"]
