@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
+import os
 import shutil
 import sqlite3
 import time
@@ -17,11 +19,14 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Protocol, Self, TypeAlias, TypeVar
 
 from bot import recipe
+from bot.errors import BadRequest
 from bot.request import ImageRequest, Job, Picture
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
+
+log: Final = logging.getLogger(__name__)
 
 T = TypeVar("T")
 Work: TypeAlias = "Callable[[sqlite3.Connection], T]"
@@ -80,6 +85,7 @@ class LocalStore:
 
     def __init__(self, home: Path) -> None:
         home.mkdir(parents=True, exist_ok=True)
+        home.chmod(0o700)  # prompts are in there, and addresses that anybody could answer to
         self._pictures = home / "pictures"
         self._path = home / "jobs.sqlite3"
         self._thread = ThreadPoolExecutor(1, "store")  # the connection is used here only
@@ -89,7 +95,7 @@ class LocalStore:
 
     async def __aenter__(self) -> Self:
         self._database = await self._in_thread(self._open)
-        await self._in_thread(self._forget)
+        await self.forget()
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -138,7 +144,10 @@ class LocalStore:
             shutil.rmtree(draft, ignore_errors=True)
             draft.mkdir(parents=True)
             for index, picture in enumerate(pictures):
-                (draft / f"{index}.png").write_bytes(picture.png)
+                with (draft / f"{index}.png").open("wb") as file:
+                    file.write(picture.png)
+                    file.flush()
+                    os.fsync(file.fileno())
             if folder.exists():
                 shutil.rmtree(folder)
             draft.rename(folder)  # all at once: a half-written set is never taken for a whole one
@@ -148,7 +157,11 @@ class LocalStore:
     async def pictures(self, job_id: str) -> Sequence[Picture]:
         def read() -> list[Picture]:
             paths = sorted((self._pictures / job_id).glob("*.png"), key=lambda path: int(path.stem))
-            requests = [ImageRequest.restore(recipe.fields(recipe.text_of(path))) for path in paths]
+            try:
+                requests = [ImageRequest.restore(recipe.fields(recipe.text_of(path))) for path in paths]
+            except BadRequest:
+                log.exception("the pictures of job %s are damaged", job_id)
+                return []
             return [Picture(png=path.read_bytes(), request=request) for path, request in zip(paths, requests, strict=True)]
 
         return await asyncio.to_thread(read)
@@ -165,12 +178,12 @@ class LocalStore:
         database.executescript(SCHEMA)
         return database
 
-    def _forget(self) -> None:
-        """Drop what is older than `KEPT_FOR` and finished."""
-        old = "SELECT id FROM jobs WHERE outcome IS NOT NULL AND made < ?"
-        for (job_id,) in self._database.execute(old, (time.time() - KEPT_FOR,)).fetchall():
-            shutil.rmtree(self._pictures / job_id, ignore_errors=True)
-            self._database.execute("DELETE FROM jobs WHERE id = ?", (job_id,))
+    async def forget(self) -> None:
+        """Drop what is finished, and older than `KEPT_FOR`."""
+        delete = "DELETE FROM jobs WHERE outcome IS NOT NULL AND made < ? RETURNING id"
+        values = (time.time() - KEPT_FOR,)
+        for (job_id,) in await self._write(lambda database: database.execute(delete, values).fetchall()):
+            await asyncio.to_thread(shutil.rmtree, self._pictures / job_id, ignore_errors=True)
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)
@@ -186,10 +199,7 @@ class LocalStore:
     async def _write_all(self) -> None:
         while self._waiting:
             batch, self._waiting = self._waiting, []
-            try:
-                results = await self._in_thread(partial(self._transaction, [work for work, _ in batch]))
-            except (sqlite3.Error, TypeError, ValueError) as error:
-                results = [error] * len(batch)
+            results = await self._in_thread(partial(self._transactions, [work for work, _ in batch]))
             for (_, done), result in zip(batch, results, strict=True):
                 if done.cancelled():
                     continue
@@ -198,10 +208,111 @@ class LocalStore:
                 else:
                     done.set_result(result)
 
-    def _transaction(self, works: Sequence[Work[Any]]) -> list[Any]:
-        with self._database:
-            self._database.execute("BEGIN IMMEDIATE")
-            return [work(self._database) for work in works]
+    def _transactions(self, works: Sequence[Work[Any]]) -> list[Any]:
+        """Do all of it in one transaction; where that fails, each in its own, so that nobody fails for another."""
+        try:
+            with self._database:
+                self._database.execute("BEGIN IMMEDIATE")
+                return [work(self._database) for work in works]
+        except Exception as error:  # noqa: BLE001  it is raised where its caller waits
+            return [error] if len(works) == 1 else [self._transactions([work])[0] for work in works]
+
+
+class ModalStore:
+    """A `Store` that many containers share, in two dictionaries that live elsewhere: `modal.Dict`.
+
+    The one thing that such a dictionary does for us at once and for good is to write a key that is absent. So a job is a
+    log that is only ever added to: what happens to it takes the next free number, whoever writes it down. Entries are
+    text, which the next version of us can read too.
+    """
+
+    def __init__(self, jobs: Any, pictures: Any) -> None:
+        """Take the two dictionaries, each with Modal's `put.aio` and its kind."""
+        self._jobs, self._pictures = jobs, pictures
+        self._lengths: dict[str, int] = {}  # of the logs that we have read or begun
+
+    async def claim(self, job: Job) -> Job:
+        first = json.dumps({"job": asdict(job), "made": time.time_ns()}, ensure_ascii=False)
+        first.encode()  # what cannot be written fails here
+        taken, _ = await asyncio.gather(  # together: whoever waits for this is promised an answer within seconds
+            self._jobs.put.aio(f"claim {job.claim}", first, skip_if_exists=True),
+            self._jobs.put.aio(f"job {job.id} 0", first, skip_if_exists=True),
+        )
+        if taken:
+            return job
+        held = _job(json.loads(await self._jobs.get.aio(f"claim {job.claim}"))["job"])
+        if held.id != job.id:
+            await self._jobs.pop.aio(f"job {job.id} 0", None)
+        return held
+
+    async def note(self, job_id: str, **facts: Any) -> None:
+        await self._append(job_id, {"facts": facts})
+
+    async def finish(self, job_id: str, outcome: str) -> None:
+        await self._append(job_id, {"outcome": outcome})
+
+    async def record(self, job_id: str) -> Record | None:
+        log: list[Mapping[str, Any]] = []
+        while (entry := await self._jobs.get.aio(f"job {job_id} {len(log)}")) is not None:
+            log.append(json.loads(entry))
+        self._lengths[job_id] = len(log)
+        return _replay(log) if log else None
+
+    async def unfinished(self) -> Sequence[Record]:
+        records = [_replay(log) for log in await self._logs()]
+        return [record for record in records if record.outcome is None]
+
+    async def durations(self, last: int) -> Sequence[float]:
+        """Return the seconds that each of the `last` finished jobs took, from its claim to its outcome."""
+        ends = [(log[0]["made"], log[-1]["made"]) for log in await self._logs() if "outcome" in log[-1]]
+        return [(end - begin) / 1e9 for begin, end in ends[-last:]]
+
+    async def _logs(self) -> Sequence[Sequence[Mapping[str, Any]]]:
+        """Return the logs of all jobs that hold their claims, oldest first."""
+        logs: dict[str, dict[int, Any]] = {}
+        claims: dict[str, int] = {}
+        async for key, entry in self._jobs.items.aio():
+            kind, _, rest = key.partition(" ")
+            if kind == "claim":
+                first = json.loads(entry)
+                claims[first["job"]["id"]] = first["made"]
+            else:
+                job_id, _, number = rest.partition(" ")
+                logs.setdefault(job_id, {})[int(number)] = json.loads(entry)
+        oldest_first = sorted(claims.keys() & logs.keys(), key=claims.__getitem__)
+        return [[logs[job_id][number] for number in sorted(logs[job_id])] for job_id in oldest_first]
+
+    async def keep(self, job_id: str, pictures: Sequence[Picture]) -> None:
+        whole = [bytes(memoryview(picture.png)) for picture in pictures]
+        await asyncio.gather(*(self._pictures.put.aio(f"{job_id} {index}", png) for index, png in enumerate(whole)))
+        # Written last: with it they are all there.
+        await self._pictures.put.aio(job_id, json.dumps([asdict(picture.request) for picture in pictures]))
+
+    async def pictures(self, job_id: str) -> Sequence[Picture]:
+        requests = json.loads(await self._pictures.get.aio(job_id) or "[]")
+        pngs = await asyncio.gather(*(self._pictures.get.aio(f"{job_id} {index}") for index, _ in enumerate(requests)))
+        if None in pngs:  # each entry is forgotten at its own time
+            return []
+        return [Picture(png=png, request=ImageRequest.restore(each)) for png, each in zip(pngs, requests, strict=True)]
+
+    async def _append(self, job_id: str, entry: Mapping[str, Any]) -> None:
+        text = json.dumps({**entry, "made": time.time_ns()})
+        if job_id not in self._lengths:
+            await self.record(job_id)
+        number = self._lengths[job_id]
+        while number and not await self._jobs.put.aio(f"job {job_id} {number}", text, skip_if_exists=True):
+            number += 1  # somebody else wrote that one
+        self._lengths[job_id] = max(self._lengths[job_id], number + bool(number))
+
+
+def _replay(log: Sequence[Mapping[str, Any]]) -> Record:
+    first, *entries = log
+    facts: dict[str, Any] = {}
+    outcome = None
+    for entry in entries:
+        facts |= entry.get("facts", {})
+        outcome = entry.get("outcome", outcome)
+    return Record(job=_job(first["job"]), notes=facts, outcome=outcome)
 
 
 def _dump(job: Job) -> str:
@@ -209,5 +320,8 @@ def _dump(job: Job) -> str:
 
 
 def _load(text: str) -> Job:
-    fields = json.loads(text)
-    return Job(**(fields | {"request": ImageRequest.restore(fields["request"])}))
+    return _job(json.loads(text))
+
+
+def _job(fields: Mapping[str, Any]) -> Job:
+    return Job(**{**fields, "request": ImageRequest.restore(fields["request"])})

@@ -1,7 +1,7 @@
 """What is written down stays written down, once, and whole.
 
-The first part holds for any store: add another to `STORES`, and it has to pass. The second part is about the files of
-`LocalStore`.
+The first part holds for any store: `LocalStore`, and `ModalStore` over Modal's own client and a stand-in of its servers. The
+second part is about the files of `LocalStore`.
 """
 
 from __future__ import annotations
@@ -10,34 +10,43 @@ import asyncio
 import sqlite3
 import sys
 import textwrap
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import modal
 import pytest
 
 from bot.request import Job, Picture, compose
-from bot.store import KEPT_FOR, LocalStore, Store
+from bot.store import KEPT_FOR, LocalStore, ModalStore, Store
 from tests.fakes.generator import plain
+from tests.fakes.modal import ModalServer
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Mapping
+    from collections.abc import AsyncIterator, Callable
 
     from bot.request import ImageRequest
 
     Opener = Callable[[], AbstractAsyncContextManager[Store]]
 
-STORES: Mapping[str, Callable[[Path], Opener]] = {"local": lambda home: lambda: LocalStore(home)}
 ROOT = Path(__file__).parent.parent
 DAY = 24 * 3600  # seconds
 numbers = count()
 
 
-@pytest.fixture(params=STORES)
-def reopened(request: pytest.FixtureRequest, tmp_path: Path) -> Opener:
-    return STORES[request.param](tmp_path)
+@pytest.fixture(params=["local", "modal"])
+async def reopened(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Opener]:
+    if request.param == "local":
+        yield lambda: LocalStore(tmp_path)
+        return
+    async with ModalServer() as server, server.client() as client:
+
+        def of(name: str) -> modal.Dict:
+            return modal.Dict.from_name(name, create_if_missing=True, client=client)
+
+        yield lambda: nullcontext(ModalStore(of("jobs"), of("pictures")))
 
 
 @pytest.fixture
