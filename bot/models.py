@@ -1,11 +1,17 @@
-"""The models we can draw with: one row each, in diffusers' own words."""
+"""The models we can draw with: one row each, in diffusers' own words.
+
+`ROWS` is all of them, `MODELS` those that this deployment offers: people are not to start a download of 30 GB by typing
+a name. `IMAGINE_MODELS` names them, separated by commas; the first one draws where nobody names one.
+"""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from bot.errors import BadRequest
 
@@ -17,7 +23,13 @@ class Model:
     name: str
     about: str
     repository: str  # a hub repository, or a folder in diffusers' layout
+    revision: str | None = None  # a commit of the repository; None is its newest
+    variant: str | None = None  # which files of the repository: some keep half-precision weights beside the full ones
+    gated: bool = False  # the hub hands it only to who has agreed to its licence, and shows a token
     licence: str
+    pipeline: str  # the class in diffusers
+    arguments: Mapping[str, Any] = field(default_factory=dict)  # what its call needs besides a request's own words
+    guided: bool = True  # it can be told what to leave out; distilled models cannot
     num_inference_steps: int
     max_inference_steps: int
     guidance_scale: float
@@ -28,6 +40,8 @@ class Model:
     max_side: int
     multiple: int  # both sides are multiples of this, or the network cannot halve them
     dtype: str = "float16"  # on a GPU; a CPU always computes in float32
+    vram: float  # GiB that a drawing of its own size takes with all weights on the GPU; with less, they take turns there
+    gpu: tuple[str, ...]  # Modal's names, the best first, then what will do where that is sold out
 
     def size(self, ratio: float) -> tuple[int, int]:
         """Return the width and height nearest to `ratio` (width / height) with the native number of pixels."""
@@ -42,11 +56,15 @@ class Model:
         return max(1, round(side / self.multiple)) * self.multiple
 
 
+SMALL: Final = ("L4", "A10", "T4")
+LARGE: Final = ("L40S", "A100-80GB", "H100")
+
 SKETCH: Final = Model(
     name="sketch",
     about="small, drawn on any CPU, comes with the package",
     repository=str(Path(__file__).parent / "sketch"),
     licence="MIT",
+    pipeline="StableDiffusionXLPipeline",
     num_inference_steps=10,
     max_inference_steps=50,
     guidance_scale=4.0,
@@ -56,7 +74,160 @@ SKETCH: Final = Model(
     min_side=128,
     max_side=512,
     multiple=32,
+    vram=1,
+    gpu=SMALL,
+)
+SD15: Final = Model(
+    name="sd15",
+    about="Stable Diffusion 1.5: old, quick, knows many styles",
+    repository="stable-diffusion-v1-5/stable-diffusion-v1-5",
+    variant="fp16",
+    licence="CreativeML Open RAIL-M",
+    pipeline="StableDiffusionPipeline",
+    num_inference_steps=25,
+    max_inference_steps=100,
+    guidance_scale=7.5,
+    max_guidance_scale=20.0,
+    width=512,
+    height=512,
+    min_side=256,
+    max_side=1024,
+    multiple=64,
+    vram=5,
+    gpu=SMALL,
+)
+SDXL: Final = Model(
+    name="sdxl",
+    about="Stable Diffusion XL: an all-rounder with guidance",
+    repository="stabilityai/stable-diffusion-xl-base-1.0",
+    variant="fp16",
+    licence="CreativeML Open RAIL++-M",
+    pipeline="StableDiffusionXLPipeline",
+    num_inference_steps=25,
+    max_inference_steps=100,
+    guidance_scale=5.0,
+    max_guidance_scale=20.0,
+    width=1024,
+    height=1024,
+    min_side=512,
+    max_side=1536,
+    multiple=64,
+    vram=13,
+    gpu=LARGE,
+)
+SDXL_TURBO: Final = Model(
+    name="sdxl-turbo",
+    about="SDXL distilled to four steps: a picture at once, 512 pixels",
+    repository="stabilityai/sdxl-turbo",
+    variant="fp16",
+    licence="Stability AI Community",
+    pipeline="StableDiffusionXLPipeline",
+    guided=False,
+    num_inference_steps=4,
+    max_inference_steps=8,
+    guidance_scale=0.0,
+    max_guidance_scale=0.0,
+    width=512,
+    height=512,
+    min_side=256,
+    max_side=1024,
+    multiple=64,
+    vram=9,
+    gpu=SMALL,
+)
+SD35: Final = Model(
+    name="sd35-medium",
+    about="Stable Diffusion 3.5 Medium: follows long prompts",
+    repository="stabilityai/stable-diffusion-3.5-medium",
+    gated=True,
+    licence="Stability AI Community",
+    pipeline="StableDiffusion3Pipeline",
+    num_inference_steps=28,
+    max_inference_steps=100,
+    guidance_scale=4.5,
+    max_guidance_scale=20.0,
+    width=1024,
+    height=1024,
+    min_side=512,
+    max_side=1408,  # it was trained up to 1440
+    multiple=64,
+    dtype="bfloat16",
+    vram=20,
+    gpu=LARGE,
+)
+FLUX_SCHNELL: Final = Model(
+    name="flux-schnell",
+    about="FLUX.1 schnell: sharp pictures and lettering in four steps",
+    repository="black-forest-labs/FLUX.1-schnell",
+    gated=True,
+    licence="Apache-2.0",
+    pipeline="FluxPipeline",
+    arguments={"max_sequence_length": 256},  # tokens: it was distilled with no more
+    guided=False,
+    num_inference_steps=4,
+    max_inference_steps=12,
+    guidance_scale=0.0,
+    max_guidance_scale=0.0,
+    width=1024,
+    height=1024,
+    min_side=256,
+    max_side=1536,
+    multiple=16,
+    dtype="bfloat16",
+    vram=36,
+    gpu=LARGE,
+)
+FLUX_DEV: Final = Model(
+    name="flux-dev",
+    about="FLUX.1 dev: finer than schnell, slower, not for commercial use",
+    repository="black-forest-labs/FLUX.1-dev",
+    gated=True,
+    licence="FLUX.1 [dev] Non-Commercial",
+    pipeline="FluxPipeline",
+    guided=False,  # its guidance is an input of the network, with no second picture to steer away from
+    num_inference_steps=28,
+    max_inference_steps=50,
+    guidance_scale=3.5,
+    max_guidance_scale=10.0,
+    width=1024,
+    height=1024,
+    min_side=256,
+    max_side=1536,
+    multiple=16,
+    dtype="bfloat16",
+    vram=36,
+    gpu=LARGE,
+)
+Z_IMAGE_TURBO: Final = Model(
+    name="z-image-turbo",
+    about="Z-Image-Turbo: sharp, quick, follows long prompts, free to use",
+    repository="Tongyi-MAI/Z-Image-Turbo",
+    licence="Apache-2.0",
+    pipeline="ZImagePipeline",
+    guided=False,
+    num_inference_steps=9,  # eight passes through the network: the last step needs none
+    max_inference_steps=20,
+    guidance_scale=0.0,
+    max_guidance_scale=0.0,
+    width=1024,
+    height=1024,
+    min_side=512,
+    max_side=1536,
+    multiple=16,
+    dtype="bfloat16",
+    vram=24,
+    gpu=LARGE,
 )
 
-MODELS: Final = {model.name: model for model in (SKETCH,)}
-DEFAULT: Final = SKETCH.name
+ROWS: Final = {row.name: row for row in (SKETCH, SD15, SDXL, SDXL_TURBO, SD35, FLUX_SCHNELL, FLUX_DEV, Z_IMAGE_TURBO)}
+
+
+def offered(environ: Mapping[str, str]) -> dict[str, Model]:
+    """Return the rows that people may name, the one that serves where they name none first."""
+    names = [environ.get("IMAGINE_MODEL", ""), *environ.get("IMAGINE_MODELS", "").split(",")]
+    chosen = {name: ROWS[name] for name in map(str.strip, names) if name in ROWS}
+    return chosen or {SKETCH.name: SKETCH}
+
+
+MODELS: Final = offered(os.environ)
+DEFAULT: Final = next(iter(MODELS))

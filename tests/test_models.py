@@ -6,15 +6,23 @@ from dataclasses import replace
 import pytest
 
 from bot.errors import BadRequest
-from bot.models import DEFAULT, MODELS, SKETCH, Model
+from bot.models import DEFAULT, MODELS, ROWS, SDXL, SKETCH, Z_IMAGE_TURBO, Model, offered
 from bot.request import compose
 
-EVERY = pytest.mark.parametrize("model", MODELS.values(), ids=MODELS)
+EVERY = pytest.mark.parametrize("model", ROWS.values(), ids=ROWS)
+
+MEMORY = {"T4": 15, "L4": 22, "A10": 22, "L40S": 44, "A100-80GB": 79, "H100": 79}  # GiB, as CUDA counts them
+
+
+@pytest.fixture(autouse=True)
+def all_offered(monkeypatch: pytest.MonkeyPatch) -> None:
+    for row in ROWS.values():
+        monkeypatch.setitem(MODELS, row.name, row)
 
 
 @EVERY
 def test_a_model_is_found_by_its_own_name(model: Model) -> None:
-    assert MODELS[model.name] is model
+    assert ROWS[model.name] is model
 
 
 @EVERY
@@ -42,8 +50,41 @@ def test_a_model_has_a_licence_and_something_to_be_known_by(model: Model) -> Non
     assert model.about
 
 
-def test_the_default_model_is_in_the_table() -> None:
-    assert DEFAULT in MODELS
+@EVERY
+def test_a_model_says_which_gpus_will_do_and_the_first_one_has_the_memory(model: Model) -> None:
+    assert model.gpu
+    assert set(model.gpu) <= MEMORY.keys()
+    assert MEMORY[model.gpu[0]] > model.vram
+
+
+@EVERY
+def test_a_model_that_is_not_guided_has_no_guidance_to_speak_of_unless_it_is_an_input(model: Model) -> None:
+    assert model.guided or model.max_guidance_scale == 0 or model.name == "flux-dev"
+
+
+def test_without_a_word_only_the_model_that_comes_along_is_offered() -> None:
+    assert list(offered({})) == [DEFAULT] == [SKETCH.name]
+
+
+@pytest.mark.parametrize(
+    ("environ", "names"),
+    [
+        ({"IMAGINE_MODEL": "sdxl"}, ["sdxl"]),
+        ({"IMAGINE_MODELS": "z-image-turbo,sdxl"}, ["z-image-turbo", "sdxl"]),
+        ({"IMAGINE_MODELS": " sdxl , sketch ,"}, ["sdxl", "sketch"]),
+        ({"IMAGINE_MODEL": "sdxl", "IMAGINE_MODELS": "sketch,sdxl"}, ["sdxl", "sketch"]),
+        ({"IMAGINE_MODEL": "dalle"}, ["sketch"]),
+        ({"IMAGINE_MODELS": ""}, ["sketch"]),
+    ],
+)
+def test_the_environment_says_what_is_offered_and_what_is_first(environ: dict[str, str], names: list[str]) -> None:
+    assert list(offered(environ)) == names
+
+
+def test_what_cannot_be_left_out_is_said_before_anything_is_promised() -> None:
+    with pytest.raises(BadRequest, match=r"^z-image-turbo cannot be told what to leave out: drop --no, "):
+        compose("a fox", model=Z_IMAGE_TURBO.name, negative_prompt="blur")
+    assert compose("a fox", model=SDXL.name, negative_prompt="blur").negative_prompt == "blur"
 
 
 @pytest.mark.parametrize(
