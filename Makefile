@@ -14,7 +14,7 @@ setup: .venv/ready
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --progress-bar on torch==2.13.0
-	$(BIN)/python -m pip install --progress-bar on --editable . --group dev
+	$(BIN)/python -m pip install --progress-bar on --editable '.[machine,gpu,modal]' --group dev
 	@touch $@
 
 
@@ -35,6 +35,10 @@ lint: setup
 format: setup
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+bench: setup
+	$(BIN)/python -m bench.picture
+	$(BIN)/python -m bench.ack
 
 clean:
 	rm -rf .venv .demo .cache

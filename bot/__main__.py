@@ -6,6 +6,7 @@ import asyncio
 import io
 import logging
 import math
+import os
 import re
 import shlex
 import sys
@@ -117,10 +118,10 @@ def serve(
     port: Annotated[int, typer.Option(help="The port to listen on.")] = 8000,
 ) -> None:
     """Run the whole bot on this machine: the chat page, and Slack and Discord where their secrets are set."""
-    from bot import local
+    from bot import local, platforms
 
     say.print(f"Open http://{host}:{port} and type:  /imagine {command.EXAMPLES[0]}", highlight=False)
-    for name, state in local.platform_states().items():
+    for name, state in platforms.states().items():
         say.print(f"{name:8} {state}")
     say.print("Ctrl-C stops. What was promised by then is finished at the next start.")
     local.serve(host, port)
@@ -129,10 +130,21 @@ def serve(
 @app.command()
 def register() -> None:
     """Tell Discord about /imagine. Do it once, and again when the options change."""
-    from bot import local
+    from bot import platforms
 
-    count = asyncio.run(local.register())
+    count = asyncio.run(platforms.register())
     say.print(f"Discord knows {count} command now. It may take a minute to show in every client.")
+
+
+@app.command()
+def doctor(
+    url: Annotated[str | None, typer.Option(help="Where the bot is reached, such as https://imagine.example.com.")] = None,
+    channel: Annotated[str | None, typer.Option(help="The id of a channel that the bot should be in.")] = None,
+) -> None:
+    """Find what is set up wrongly, and say what to click. It changes nothing."""
+    from bot import doctor as doctors
+
+    raise typer.Exit(asyncio.run(doctors.run(os.environ, url=url, channel=channel, say=typer.echo)))
 
 
 class _Platform(StrEnum):

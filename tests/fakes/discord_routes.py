@@ -246,7 +246,8 @@ async def _application(world: World, _asked: Asked) -> Reply:
         "description": "",
         "summary": "",
     }
-    about |= {"bot_public": True, "bot_require_code_grant": False, "verify_key": "", "team": None, "flags": 0}
+    about |= {"bot_public": True, "bot_require_code_grant": False, "team": None, "flags": 0}
+    about |= {"verify_key": world.public_key, "interactions_endpoint_url": world.interactions_endpoint_url}
     return {**about, "owner": show_user(_bot(world)), "bot": show_user(_bot(world)), "hook": True, "redirect_uris": []}
 
 
@@ -256,11 +257,18 @@ async def _put_commands(world: World, asked: Asked) -> Reply:
     known = {command["name"]: command["id"] for command in world.commands.get(guild, [])}
     fixed = {"application_id": world.application_id, "version": world.snowflake()}
     defaults = {"type": 1, "description": "", "default_member_permissions": None, "nsfw": False}
+    defaults |= {"name_localizations": None, "description_localizations": None}
     world.commands[guild] = [
-        {**defaults, **command, **fixed, "id": known.get(command["name"]) or world.snowflake()}
+        {**defaults, **_kept(command), **fixed, "id": known.get(command["name"]) or world.snowflake()}
         for command in asked.body.payload or []
     ]
     return world.commands[guild]
+
+
+def _kept(command: Mapping[str, Any]) -> dict[str, Any]:
+    """Keep a command as Discord does, which does not repeat that an option is not required."""
+    options = [{k: v for k, v in option.items() if (k, v) != ("required", False)} for option in command.get("options") or []]
+    return {**command, "options": options}
 
 
 async def _get_commands(world: World, asked: Asked) -> Reply:

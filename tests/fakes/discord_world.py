@@ -191,6 +191,8 @@ class World:
 
     application_id: str = "1100000000000000001"
     bot_token: str = "MTEwMDAwMDAwMDAwMDAwMDAwMQ.fake.token"
+    public_key: str = ""
+    interactions_endpoint_url: str | None = None
     users: dict[str, User] = field(default_factory=dict)
     channels: dict[str, Channel] = field(default_factory=dict)
     messages: list[Message] = field(default_factory=list)

@@ -13,6 +13,7 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from email.utils import formatdate
 from http import HTTPStatus
 from types import TracebackType
 from typing import Any, Self
@@ -87,7 +88,8 @@ class SlackServer(World):
             except Refusal as refusal:
                 body = self._refused(refusal)
             call.answer = str(body.get("error", "ok"))
-            return web.json_response(body, headers={"X-OAuth-Scopes": ",".join(sorted(self.scopes))})
+            scopes, date = ",".join(sorted(self.scopes)), formatdate(self.clock(), usegmt=True)
+            return web.json_response(body, headers={"X-OAuth-Scopes": scopes, "Date": date})
 
         return await self._serve(request, call, answer)
 
@@ -99,6 +101,8 @@ class SlackServer(World):
             raise Refusal("not_authed", f"{name} was called without `Authorization: Bearer …`.")
         if not hmac.compare_digest(token, self.token):
             raise Refusal("invalid_auth")
+        if self.token_error:
+            raise Refusal(self.token_error)
         if (method := METHODS.get(name)) is None:
             raise Refusal("unknown_method", f"There is no method {name} here.")
         if is_json and not method.takes_json:

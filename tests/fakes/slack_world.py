@@ -180,7 +180,8 @@ class World:
     app_id: str = "A0APP"
     bot_user_id: str = "U0BOT"
     token: str = "xoxb-1-2-fake"
-    signing_secret: str = "8f742231b10e8888abcd99yyyzzz85a5"
+    signing_secret: str = "8f742231b10e8888abcd99eee77785a5"
+    token_error: str = ""  # what became of the token: account_inactive, token_revoked
     scopes: set[str] = field(default_factory=lambda: set(SCOPES))
     people: set[str] = field(default_factory=lambda: {"U1", "U2"})
     channels: dict[str, Channel] = field(default_factory=dict)
