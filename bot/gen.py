@@ -160,7 +160,7 @@ def _load(model: Model, device: str, memory: float) -> Any:
     begun = time.perf_counter()
     dtype = torch.float32 if device == "cpu" else getattr(torch, model.dtype)
     try:
-        pipeline: Any = getattr(diffusers, model.pipeline).from_pretrained(
+        pipeline: Any = diffusers.AutoPipelineForText2Image.from_pretrained(  # type: ignore[no-untyped-call]
             model.repository, revision=model.revision, variant=model.variant, dtype=dtype
         )
     except OSError as error:

@@ -1,0 +1,390 @@
+"""All of Modal: which containers there are, what each may know, and how they call one another. https://modal.com/docs
+
+    modal deploy -m bot                                       the whole bot
+    modal run -m bot.deploy::download --model sdxl            fetch a model's weights, once
+    modal run -m bot.deploy::register                         tell Discord about /imagine
+    modal run -m bot.deploy::draw --prompt "a red fox"        draw from a terminal, on the GPU that is deployed
+    modal run -m bot.deploy::status                           what is up, what waits, how long it takes
+
+Three kinds of containers: `web` takes commands and stays awake; `courier` sees each job through and talks to people;
+`Generator` draws, one pool of GPUs for each model, and holds no secret at all.
+
+Every container imports this file, and its image is all that it finds there. What one of them alone has installed is
+imported within its own functions, or under `light.imports()`. Nothing here may depend on the environment of whoever
+deploys: the containers would count other objects than they were given. Annotations stand as they are, for Modal reads them.
+"""
+
+import asyncio
+import logging
+import os
+import statistics
+import threading
+import time
+import tomllib
+import traceback
+from collections import abc
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import aclosing, asynccontextmanager, contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import modal
+
+from bot.errors import BadRequest, NotTaken, Told
+from bot.models import DEFAULT, MODELS, ROWS
+from bot.request import MAX_PICTURES, SEEDS, Event, Finished, ImageRequest, Job, Queued, Waking, compose
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+    from bot import gen
+
+log: Final = logging.getLogger(__name__)
+
+NAME: Final = "imagine"
+MINUTES: Final = 60  # seconds
+
+# What people may name, the default first: Apache-2.0, and the hub asks nobody for a token. FLUX.1 has the same licence
+# but wants a token, the others have terms. `sketch` needs no download: with it, all can be tried right after deploying.
+OFFERED: Final = ("z-image-turbo", "sdxl", "sdxl-turbo", "flux-schnell", "sketch")
+GPUS: Final = ROWS[OFFERED[0]].gpu
+
+# Restoring a started container, networks on the GPU and all, takes seconds where starting one takes most of a minute.
+# Modal calls it alpha. False gives containers that load at every start, and is all there is to change.
+GPU_SNAPSHOT: Final = True
+
+DRAWING: Final = 15 * MINUTES  # the longest job, ten pictures of the slowest model, takes three; others may be before it
+STARTING: Final = 15 * MINUTES  # 34 GB from a Volume, and the first drawing
+JOB: Final = 2 * (STARTING + DRAWING) + 30 * MINUTES  # two tries, and then the platforms' patience
+IDLE: Final = 5 * MINUTES  # a GPU waits so long for the next person; shorter saves money, longer saves waking
+MOST_GPUS: Final = 10  # for each model: a bound on what a busy day can cost
+DRAWINGS: Final = 4  # at most in one container: one is drawn, the others wait there
+ABREAST: Final = 2  # what Modal aims at: the next one is there when the first is done, and more wake another GPU
+COMMANDS: Final = 100  # at a time in one `web`: each takes milliseconds
+JOBS: Final = 200  # at a time in one `courier`: each mostly waits
+SOON: Final = 0.8  # seconds to take a promise back, of the three that the platforms wait
+LOOK_AGAIN: Final = 2.0  # seconds between two looks at whether the GPU is awake
+
+CHAT: Final = ("SLACK_SIGNING_SECRET", "SLACK_BOT_TOKEN", "DISCORD_PUBLIC_KEY", "DISCORD_APPLICATION_ID", "DISCORD_BOT_TOKEN")
+WEIGHTS: Final = "/weights"
+
+LOST: Final = "The GPU broke off in the middle, twice. Please try again in a minute, or ask for less at a time."
+TOO_LONG: Final = "That took more than {minutes} minutes, so I stopped it. Please try it smaller, or with fewer steps."
+
+
+def requirements(extra: str | None = None) -> list[str]:
+    """Return what `pyproject.toml` lists, so that each version is written down once."""
+    listed = Path(__file__).parent.with_name("pyproject.toml")
+    if not listed.exists():
+        return []  # this is a container, and its image is long built
+    project = tomllib.loads(listed.read_text("utf-8"))["project"]
+    found: list[str] = project["optional-dependencies"][extra] if extra else project["dependencies"]
+    return found
+
+
+python: Final = modal.Image.debian_slim("3.12").env({"IMAGINE_MODELS": ",".join(OFFERED)})
+light: Final = python.uv_pip_install(*requirements())
+heavy: Final = python.uv_pip_install(*requirements("gpu")).env({"HF_HUB_CACHE": WEIGHTS, "HF_HUB_OFFLINE": "1"})
+online: Final = heavy.env({"HF_HUB_OFFLINE": "0"})
+
+chat: Final = modal.Secret.from_name("imagine-chat", required_keys=list(CHAT))  # a platform that is not used: set to nothing
+weights: Final = modal.Volume.from_name("imagine-weights", create_if_missing=True)
+jobs: Final = modal.Dict.from_name("imagine-jobs", create_if_missing=True)
+pictures: Final = modal.Dict.from_name("imagine-pictures", create_if_missing=True)
+wakes: Final = modal.Dict.from_name("imagine-wakes", create_if_missing=True)  # seconds that each model last took to wake
+
+app: Final = modal.App(NAME)
+
+with light.imports():  # type: ignore[no-untyped-call]
+    from bot import courier, platforms
+    from bot import web as doors
+    from bot.store import ModalStore
+
+
+@app.function(image=light, secrets=[chat], min_containers=1, enable_memory_snapshot=True, timeout=1 * MINUTES)
+@modal.concurrent(max_inputs=COMMANDS)
+@modal.asgi_app()
+def web() -> "FastAPI":
+    """Take commands, at once: one container is always awake."""
+    return doors.create(_parts)
+
+
+@asynccontextmanager
+async def _parts() -> AsyncIterator["doors.Parts"]:
+    async with platforms.open_session() as session:
+        yield doors.Parts(
+            slack=platforms.in_slack(os.environ, session, _submit, DEFAULT),
+            discord=platforms.in_discord(os.environ, session, _submit, DEFAULT),
+            page=None,  # anybody on the internet could draw with it
+            pictures=ModalStore(jobs, pictures).pictures,
+            health=lambda: {"models": list(MODELS), "platforms": platforms.states()},
+        )
+
+
+async def _submit(job: Job) -> Job:
+    """Write a job down, and hand it to a courier. Raises `NotTaken` where that does not work at once."""
+    store = ModalStore(jobs, pictures)
+    try:
+        async with asyncio.timeout(platforms.HAND_OVER):
+            held = await store.claim(job)
+            if held.id == job.id:
+                await Courier().carry.spawn.aio(job.id)
+    except Exception as error:
+        log.exception("job %s was not taken", job.id)
+        with suppress(Exception):  # a courier may yet hear of it, and must not carry what nobody waits for
+            await asyncio.wait_for(store.finish(job.id, "not taken"), SOON)
+        raise NotTaken from error
+    return held
+
+
+@app.cls(
+    image=light,
+    secrets=[chat],
+    enable_memory_snapshot=True,
+    timeout=JOB,
+    startup_timeout=1 * MINUTES,
+    retries=modal.Retries(max_retries=5, initial_delay=1.0),  # harmless: a job's notes say what has been done
+)
+@modal.concurrent(max_inputs=JOBS)
+class Courier:
+    """Sees jobs through, any number at once. It alone talks to people."""
+
+    @modal.enter()
+    async def open(self) -> None:
+        """Connect to the platforms; not in the snapshot, which no connection survives."""
+        self._store = ModalStore(jobs, pictures)
+        self._session = platforms.open_session()
+        on = {
+            "slack": platforms.in_slack(os.environ, self._session, _submit, DEFAULT),
+            "discord": platforms.in_discord(os.environ, self._session, _submit, DEFAULT),
+        }
+        here = {name: platform for name, platform in on.items() if platform}
+        self._courier = courier.Courier(draw=_draw, store=self._store, platforms=here)
+
+    @modal.exit()
+    async def close(self) -> None:
+        """Disconnect."""
+        await self._session.close()
+
+    @modal.method()
+    async def carry(self, job_id: str) -> None:
+        """See one job through, from wherever it stands."""
+        record = await self._store.record(job_id)
+        if record is not None and record.outcome is None:
+            await self._courier.carry(record)
+
+
+async def _draw(job: Job) -> abc.AsyncGenerator[Event, None]:
+    """Have a job drawn; where the container dies over it, once more in another."""
+    for again in (True, False):
+        try:
+            async with aclosing(_events(job.request)) as events:
+                async for event in events:
+                    yield event
+        except modal.exception.FunctionTimeoutError as error:
+            raise Told(TOO_LONG.format(minutes=DRAWING // MINUTES)) from error
+        except (modal.exception.RemoteError, modal.exception.InternalFailure) as error:
+            log.warning("job %s: the generator was lost: %s", job.id, error)
+            if not again:
+                raise Told(LOST) from error
+        else:
+            return
+
+
+async def _events(request: ImageRequest) -> abc.AsyncGenerator[Event, None]:
+    """Call the generator; until it answers, say that it is waking."""
+    called = time.monotonic()
+    events = pool(request.model).generate.remote_gen.aio(request)
+    first: asyncio.Task[Event] = asyncio.ensure_future(anext(events))
+    try:
+        usual: float | None = None
+        while not (await asyncio.wait({first}, timeout=LOOK_AGAIN))[0]:
+            usual = usual or await wakes.get.aio(request.model)
+            yield Waking(usual)
+        yield await first
+        if (slept := time.monotonic() - called) > LOOK_AGAIN:
+            await wakes.put.aio(request.model, slept)
+        async for event in events:
+            yield event
+    finally:
+        first.cancel()
+
+
+def pool(model: str, generators: Any = None) -> Any:
+    """Return the generators of one model, which scale apart from those of all others."""
+    kind: Any = Generator if generators is None else generators
+    gpu = ROWS[model].gpu
+    if gpu != GPUS:
+        kind = kind.with_options(gpu=gpu[0])  # this takes one kind of GPU; only a class of its own could name more
+    return kind(model=model)
+
+
+@app.cls(
+    image=heavy,
+    gpu=list(GPUS),
+    volumes={WEIGHTS: weights.read_only()},
+    enable_memory_snapshot=GPU_SNAPSHOT,
+    experimental_options={"enable_gpu_snapshot": True} if GPU_SNAPSHOT else {},
+    max_containers=MOST_GPUS,
+    scaledown_window=IDLE,
+    timeout=DRAWING,
+    startup_timeout=STARTING,
+)
+@modal.concurrent(max_inputs=DRAWINGS, target_inputs=ABREAST)
+class Generator:
+    """One model on one GPU. It is called by `courier`, which is also the one to call again: generators have no retries."""
+
+    model: str = modal.parameter()
+
+    @modal.enter(snap=GPU_SNAPSHOT)
+    def load(self) -> None:
+        """Load the model and draw once, so that the first person does not pay for what a first drawing prepares."""
+        self._inside = 0
+        self._loading = threading.Lock()
+        self._generator: gen.Generator | None = None
+        with suppress(Told):  # the weights are not there yet; whoever asks for a picture is told
+            list(self._loaded().generate(compose("a fox", model=self.model, num_inference_steps=1)))
+
+    @modal.method()
+    def generate(self, request: ImageRequest, batch_size: int = 1) -> abc.Generator[Event, None, None]:
+        """Yield the events of a drawing. No randomness but the request's own seed goes into it, so a snapshot repeats none."""
+        self._inside += 1
+        try:
+            if self._inside > 1:
+                yield Queued(self._inside - 1)
+            yield from self._loaded().generate(request, batch_size=batch_size)
+        except Told:
+            raise
+        except Exception:  # noqa: BLE001  the caller has no torch, and could not unpack torch's own exceptions
+            raise RuntimeError(traceback.format_exc()) from None
+        finally:
+            self._inside -= 1
+
+    def _loaded(self) -> "gen.Generator":
+        from bot import gen
+
+        with self._loading:
+            if self._generator is None:  # also after a snapshot that was taken before the weights were there
+                self._generator = gen.Generator(ROWS[self.model])
+            return self._generator
+
+
+@app.function(image=online, volumes={WEIGHTS: weights}, timeout=120 * MINUTES, max_containers=1)
+def fetch(model: str) -> None:
+    """Put a model's weights where all its generators find them: one download at a time."""
+    from bot import gen
+
+    gen.fetch(ROWS[model], os.environ.get("HF_TOKEN"))
+    weights.commit()
+
+
+@app.function(image=light, secrets=[chat])
+async def tell_discord() -> int:
+    """Put our commands to Discord, with the models that are offered here; return how many it knows."""
+    return await platforms.register()
+
+
+@app.local_entrypoint()
+def register() -> None:
+    """Tell Discord about /imagine."""
+    with _in_words():
+        print(f"Discord knows {tell_discord.remote()} command now.")
+
+
+@app.local_entrypoint()
+def status() -> None:
+    """Say which containers are up, what waits, how long waking a GPU last took, and how long people last waited."""
+    with _in_words():
+        kinds = {"web": modal.Function.from_name(NAME, "web"), "courier": modal.Cls.from_name(NAME, "Courier")().carry}
+        generators = modal.Cls.from_name(NAME, "Generator")
+        kinds |= {model: pool(model, generators).generate for model in OFFERED}
+        for name, kind in kinds.items():
+            stats = kind.get_current_stats()
+            woke = wakes.get(name)
+            slept = f", the last one took {woke:.0f} s to wake" if woke else ""
+            print(f"{name:16}{stats.num_total_runners} containers, {stats.backlog} waiting{slept}")
+        store = ModalStore(jobs, pictures)
+        waiting, took = asyncio.run(_jobs(store))
+        print(f"{waiting} jobs are under way.")
+        if took:
+            usual = f"{statistics.median(took):.1f} s each, from the command to the outcome"
+            print(f"The last {len(took)} took {usual}; the slowest {max(took):.1f} s.")
+
+
+async def _jobs(store: "ModalStore") -> tuple[int, Sequence[float]]:
+    return len(await store.unfinished()), await store.durations(last=20)
+
+
+@app.local_entrypoint()
+def download(model: str = OFFERED[0]) -> None:
+    """Fetch a model's weights, with the token of `HF_TOKEN` where the hub asks for one."""
+    with _in_words():
+        row = _row(model)
+        token = os.environ.get("HF_TOKEN")
+        if row.gated and not token:
+            raise Told(
+                f"{model} is handed out against a token: agree to its terms on https://huggingface.co/{row.repository}, make a "
+                "token on https://huggingface.co/settings/tokens, and say HF_TOKEN=hf_… modal run -m bot.deploy::download …"
+            )
+        shown: dict[str, str | None] = {"HF_TOKEN": token} if token else {}
+        fetch.with_options(secrets=[modal.Secret.from_dict(shown)]).remote(model)
+        print(f"The weights of {model} are there.")
+
+
+@app.local_entrypoint()
+def draw(
+    prompt: str = "",
+    file: str = "",
+    model: str = OFFERED[0],
+    samples: int = 1,
+    steps: int = 0,
+    batch_size: int = 1,
+    output: str = "pictures",
+) -> None:
+    """Draw a prompt, or each line of a file, `samples` times `batch_size` pictures; say how long each took."""
+    with _in_words():
+        _row(model)
+        MODELS.update(ROWS)  # this process is one command, and asks for what is deployed, not for what is here
+        prompts = Path(file).read_text("utf-8").splitlines() if file else [prompt]
+        if not 1 <= batch_size <= MAX_PICTURES:
+            raise BadRequest(f"--batch-size is from 1 to {MAX_PICTURES}.")
+        given: Mapping[str, int] = {"num_inference_steps": steps} if steps else {}
+        first = compose("a fox", model=model).seed
+        folder = Path(output)
+        folder.mkdir(parents=True, exist_ok=True)
+        generator = pool(model, modal.Cls.from_name(NAME, "Generator"))
+        for number, words in enumerate(line for line in prompts if line.strip() or not file):
+            for sample in range(samples):
+                seed = (first + (number * samples + sample) * batch_size) % SEEDS
+                _sample(generator, compose(words, model=model, seed=seed, n=batch_size, **given), folder)
+
+
+def _sample(generator: Any, request: ImageRequest, folder: Path) -> None:
+    """Draw one batch, save it, and print its time: on the GPU, and as seen from here."""
+    called = time.monotonic()
+    *_, finished = generator.generate.remote_gen(request, batch_size=request.n)
+    seen = time.monotonic() - called
+    if not isinstance(finished, Finished):
+        raise Told("The generator stopped without finishing.")
+    for picture in finished.pictures:
+        path = folder / f"{request.model}-{picture.request.seed}.png"
+        path.write_bytes(picture.png)
+        print(path)
+    print(f"{finished.seconds:.2f} s per sample, {finished.seconds / request.n:.2f} s per picture ({seen:.2f} s from here)")
+
+
+def _row(model: str) -> Any:
+    if model not in ROWS:
+        raise BadRequest(f"There is no model “{model}”. There is: {', '.join(ROWS)}.")
+    return ROWS[model]
+
+
+@contextmanager
+def _in_words() -> Iterator[None]:
+    """End a command with the sentence that is meant for people, not with a traceback."""
+    try:
+        yield
+    except Told as told:
+        raise SystemExit(str(told)) from None
+    except modal.exception.NotFoundError as error:
+        raise SystemExit(f"{error}. Has `modal deploy -m bot` been run?") from None

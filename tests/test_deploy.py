@@ -1,0 +1,291 @@
+"""What `modal deploy -m bot` asks of Modal: the real command line, against a stand-in of the servers that it talks to."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+import sys
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import modal
+import pytest
+
+import bot
+from bot import deploy
+from bot.discord import IN_TIME
+from bot.errors import NotTaken
+from bot.models import ROWS
+from bot.store import ModalStore
+from tests.fakes.modal import ModalServer
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+ROOT = Path(__file__).parent.parent
+SECRETS = {"imagine-chat": dict.fromkeys(deploy.CHAT, "x")}
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+
+
+@dataclass
+class Deployment:
+    """How the command ended, what it said, and what it asked for."""
+
+    status: int
+    said: str
+    server: ModalServer
+
+    def function(self, name: str) -> Any:
+        return self.server.functions[name][0]
+
+    def secrets(self, name: str) -> list[str]:
+        return [self.server.names[id_] for id_ in self.function(name).secret_ids]
+
+    def takes(self, name: str) -> tuple[str, list[str], list[str], int]:
+        """Return the image, the secrets and the volumes, and how many things a container is handed in all."""
+        function = self.function(name)
+        volumes = [mount.volume_id for mount in function.volume_mounts]
+        return function.image_id, list(function.secret_ids), volumes, len(function.object_dependencies)
+
+    def lines(self, name: str) -> str:
+        return "\n".join(self.server.layers(self.function(name).image_id))
+
+
+def deployed(
+    home: Path, secrets: Mapping[str, Mapping[str, str]] = SECRETS, environ: Mapping[str, str] | None = None
+) -> Deployment:
+    async def deploy_it() -> Deployment:
+        async with ModalServer(secrets) as server:
+            return Deployment(*await server.cli("deploy", "-m", "bot", cwd=ROOT, home=home, **(environ or {})), server)
+
+    return asyncio.run(deploy_it())
+
+
+@pytest.fixture(scope="module")
+def deployment(tmp_path_factory: pytest.TempPathFactory) -> Deployment:
+    return deployed(tmp_path_factory.mktemp("home"))
+
+
+FUNCTIONS = ["Courier.*", "Generator.*", "fetch", "tell_discord", "web"]
+WITH_CHAT = ["Courier.*", "tell_discord", "web"]
+WITH_GPU = ["Generator.*", "fetch"]
+
+
+def test_the_one_command_deploys_the_bot(deployment: Deployment) -> None:
+    assert deployment.status == 0, deployment.said
+    assert deployment.server.published == [deploy.NAME]
+    assert sorted(deployment.server.functions) == FUNCTIONS
+    assert deployment.server.classes == ["Courier", "Generator"]
+
+
+def test_it_says_where_the_doors_are(deployment: Deployment) -> None:
+    assert "https://someone--imagine-web.modal.example" in deployment.said
+
+
+def test_the_doors_are_always_open_and_wide(deployment: Deployment) -> None:
+    web = deployment.function("web")
+    assert web.webhook_config.type
+    assert not web.webhook_config.requires_proxy_auth  # the platforms sign, and have no other key
+    assert web.autoscaler_settings.min_containers == 1
+    assert web.max_concurrent_inputs >= 100
+    assert web.checkpointing_enabled
+    assert not web.resources.gpu_config.count
+
+
+def test_a_courier_outlasts_the_longest_drawing_and_is_sent_again(deployment: Deployment) -> None:
+    courier, generator = deployment.function("Courier.*"), deployment.function("Generator.*")
+    assert courier.timeout_secs > 2 * (generator.timeout_secs + generator.startup_timeout_secs)
+    assert courier.retry_policy.retries
+    assert courier.max_concurrent_inputs >= 100
+    assert not courier.resources.gpu_config.count
+
+
+def test_the_generator_has_the_gpus_of_the_default_model_the_best_first(deployment: Deployment) -> None:
+    ranked = deployment.server.functions["Generator.*"]
+    assert tuple(function.resources.gpu_config.gpu_type for function in ranked) == ROWS[deploy.OFFERED[0]].gpu
+    assert {function.resources.gpu_config.count for function in ranked} == {1}  # a snapshot holds one GPU
+
+
+def test_a_model_is_a_parameter_so_that_each_has_containers_of_its_own(deployment: Deployment) -> None:
+    generator = deployment.function("Generator.*")
+    assert [each.name for each in generator.class_parameter_info.schema] == ["model"]
+    assert generator.method_definitions.keys() == {"generate"}
+    assert (generator.target_concurrent_inputs, generator.max_concurrent_inputs) == (deploy.ABREAST, deploy.DRAWINGS)
+    assert generator.autoscaler_settings.max_containers == deploy.MOST_GPUS
+    assert generator.autoscaler_settings.scaledown_window == deploy.IDLE
+
+
+def test_the_generator_is_restored_from_a_snapshot_of_its_gpu(deployment: Deployment) -> None:
+    generator = deployment.function("Generator.*")
+    assert generator.checkpointing_enabled
+    assert dict(generator.experimental_options) == {"enable_gpu_snapshot": "True"}
+
+
+def test_weights_are_written_by_one_container_and_only_read_by_all_others(deployment: Deployment) -> None:
+    (drawing,) = deployment.function("Generator.*").volume_mounts
+    (fetching,) = deployment.function("fetch").volume_mounts
+    assert drawing.volume_id == fetching.volume_id
+    assert deployment.server.names[drawing.volume_id] == "imagine-weights"
+    assert (drawing.read_only, fetching.read_only) == (True, False)
+    assert deployment.function("fetch").autoscaler_settings.max_containers == 1
+    assert deployment.function("fetch").max_concurrent_inputs == 0
+    for name, offline in (("Generator.*", "ENV HF_HUB_OFFLINE=1"), ("fetch", "ENV HF_HUB_OFFLINE=0")):
+        lines = deployment.lines(name).splitlines()
+        assert f"ENV HF_HUB_CACHE={drawing.mount_path}" in lines
+        assert [line for line in lines if "OFFLINE" in line][-1] == offline
+
+
+def test_chat_has_one_secret_with_every_key_and_the_gpu_has_none(deployment: Deployment) -> None:
+    assert sorted(deployment.server.required["imagine-chat"]) == sorted(deploy.CHAT)
+    assert {name: deployment.secrets(name) for name in FUNCTIONS} == {
+        name: ["imagine-chat"] if name in WITH_CHAT else [] for name in FUNCTIONS
+    }
+
+
+def test_each_image_has_what_pyproject_lists_for_it_and_no_more(deployment: Deployment) -> None:
+    for name in FUNCTIONS:
+        extra = name in WITH_GPU
+        listed = PROJECT["optional-dependencies"]["gpu"] if extra else PROJECT["dependencies"]
+        lines = deployment.lines(name)
+        assert all(requirement in lines for requirement in listed)
+        assert ("torch" in lines) is extra
+        assert ("slack" in lines) is not extra
+
+
+def test_every_container_is_told_what_is_offered(deployment: Deployment) -> None:
+    for name in FUNCTIONS:
+        assert f"ENV IMAGINE_MODELS={','.join(deploy.OFFERED)}" in deployment.lines(name)
+
+
+def test_the_package_goes_along_whole_and_nothing_else(deployment: Deployment) -> None:
+    files = {file for names in deployment.server.files.values() for file in names if file.startswith("/root/")}
+    assert {"/root/bot/__init__.py", "/root/bot/deploy.py", "/root/bot/sketch/model_index.json"} <= files
+    assert {Path(file).parts[2] for file in files} == {"bot"}
+
+
+@pytest.mark.parametrize("lacking", [*deploy.CHAT, "imagine-chat"])
+def test_a_secret_that_is_not_there_is_named_before_anything_is_deployed(tmp_path: Path, lacking: str) -> None:
+    keys = {key: "x" for key in deploy.CHAT if key != lacking}
+    failed = deployed(tmp_path, {} if lacking == "imagine-chat" else {"imagine-chat": keys})
+    assert failed.status == 1
+    assert lacking in failed.said
+    assert not failed.server.published
+
+
+@pytest.mark.parametrize("environ", [{}, {"IMAGINE_MODELS": "sdxl", "HF_TOKEN": "hf_x", "SLACK_BOT_TOKEN": "xoxb-x"}])
+def test_who_deploys_makes_no_difference(tmp_path: Path, deployment: Deployment, environ: dict[str, str]) -> None:
+    again = deployed(tmp_path, environ=environ)
+    assert again.status == 0, again.said
+    assert {name: again.takes(name) for name in FUNCTIONS} == {name: deployment.takes(name) for name in FUNCTIONS}
+
+
+def test_the_default_may_be_used_by_anybody_and_is_there_without_a_token() -> None:
+    default = ROWS[deploy.OFFERED[0]]
+    assert default.licence == "Apache-2.0"
+    assert not default.gated
+
+
+def test_everything_that_is_offered_is_in_the_table() -> None:
+    assert set(deploy.OFFERED) <= ROWS.keys()
+
+
+def in_a_container(*absent: str) -> Any:
+    """Import what every container imports, where some libraries are not installed; return what it then has in memory."""
+    code = f"""
+import json, sys
+class Absent:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {absent!r}:
+            raise ModuleNotFoundError(name)
+sys.meta_path.insert(0, Absent())
+import bot.deploy
+print(json.dumps(sorted(sys.modules)))
+"""
+    command = [sys.executable, "-c", code]
+    return json.loads(subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout)  # noqa: S603
+
+
+HEAVY = ("torch", "diffusers", "transformers", "accelerate")
+LIGHT = ("fastapi", "slack_bolt", "slack_sdk", "discord", "nacl", "aiohttp.web")
+MACHINE = ("uvicorn", "platformdirs", "filelock", "typer", "rich")
+
+
+def test_the_doors_need_nothing_that_draws_nor_what_one_machine_needs() -> None:
+    loaded = in_a_container(*HEAVY, *MACHINE)
+    assert "bot.web" in loaded
+    assert "bot.store" in loaded
+
+
+def test_the_generator_needs_nothing_that_talks() -> None:
+    assert "bot.deploy" in in_a_container("fastapi", "slack_bolt", "slack_sdk", "discord", "nacl", *MACHINE)
+
+
+def test_nobody_but_modal_imports_modal() -> None:
+    code = "import sys, bot, bot.web, bot.platforms, bot.store, bot.local; print('modal' in sys.modules)"
+    command = [sys.executable, "-c", code]
+    assert subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout == "False\n"  # noqa: S603
+
+
+def test_the_app_is_found_where_modal_looks_for_it() -> None:
+    assert bot.app is deploy.app
+    with pytest.raises(AttributeError, match="has no attribute 'application'"):
+        _ = bot.application
+
+
+HAND_IN = """
+import asyncio, json, logging, time
+from bot import deploy
+from bot.errors import NotTaken
+from bot.request import Job, compose
+
+logging.disable()
+request = compose("a fox", model="sketch")
+job = Job(claim="slack:T1:1.2", request=request, platform="slack", person="slack:T1:U1", reply_to={})
+
+async def main():
+    begun = time.monotonic()
+    try:
+        await deploy._submit(job)
+    except NotTaken as refused:
+        return str(refused), time.monotonic() - begun, job.id
+
+print(json.dumps(asyncio.run(main())))
+"""
+
+
+async def handed_in(environ: Mapping[str, str]) -> tuple[str, float, str]:
+    """Have the doors take a job, where it cannot be taken; return what the person reads, after how long, and its id."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", HAND_IN), cwd=ROOT, env=environ, stdout=asyncio.subprocess.PIPE
+    )
+    said, _ = await process.communicate()
+    words, seconds, job_id = json.loads(said)
+    return words, seconds, job_id
+
+
+async def test_a_job_that_no_courier_takes_is_not_promised_and_is_never_carried(tmp_path: Path) -> None:
+    async with ModalServer(SECRETS) as server, server.client() as client:  # it keeps dictionaries, and calls no functions
+        words, _, job_id = await handed_in(server.environment(tmp_path))
+        jobs = modal.Dict.from_name("imagine-jobs", client=client)
+        record = await ModalStore(jobs, None).record(job_id)
+    assert words == str(NotTaken())
+    assert record
+    assert record.outcome == "not taken"
+
+
+async def test_where_modal_does_not_answer_the_person_is_told_so_in_time(tmp_path: Path) -> None:
+    released = asyncio.Event()
+
+    async def hang(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await released.wait()
+        writer.close()
+
+    async with await asyncio.start_server(hang, "127.0.0.1", 0) as silent, ModalServer() as server:
+        url = f"http://127.0.0.1:{silent.sockets[0].getsockname()[1]}"
+        words, seconds, _ = await handed_in(server.environment(tmp_path) | {"MODAL_SERVER_URL": url})
+        released.set()
+    assert words == str(NotTaken())
+    assert seconds < IN_TIME

@@ -1,0 +1,200 @@
+"""The deployed bot at work: Modal's own container runtime runs it, on this machine, where there is a control plane for it.
+
+`IMAGINE_FAKE_MODAL` names a program that plays the control plane and starts a process for each container. Without it there
+is nothing to run here, and tests/test_deploy.py has said what would be deployed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import signal
+import sys
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from bot import recipe
+from bot.deploy import CHAT, LOST
+from bot.recipe import CHUNK
+from tests.conftest import environment, until
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping
+
+    from tests.fakes.discord import DiscordServer
+    from tests.fakes.slack import SlackServer
+
+ROOT = Path(__file__).parent.parent
+CONTROL_PLANE = os.environ.get("IMAGINE_FAKE_MODAL", "")
+PATIENCE = 90  # seconds: containers start as processes here, and two of them at a time is what a small machine can do
+WAITS = "import json, os, sys; print(json.dumps(dict(os.environ)), flush=True); sys.stdin.read()"
+SLOW = "a red fox --steps 50 --size 320x320"  # some seconds on two cores: long enough to be broken off
+
+pytestmark = pytest.mark.skipif(not CONTROL_PLANE, reason="IMAGINE_FAKE_MODAL names no control plane")
+
+
+@dataclass
+class Cloud:
+    """The bot, deployed; `environ` is that of whoever deploys it."""
+
+    url: str
+    environ: dict[str, str]
+    plane: int  # a process, and the containers are its children
+
+    async def modal(self, *arguments: object) -> str:
+        """Run `modal …` as whoever deploys does; return what it said."""
+        program = str(Path(sys.executable).with_name("modal"))
+        process = await asyncio.create_subprocess_exec(
+            *(program, *map(str, arguments)),
+            cwd=ROOT,
+            env={**self.environ, "HF_TOKEN": ""},
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+        )
+        said, _ = await process.communicate()
+        return said.decode()
+
+    def generators(self) -> list[int]:
+        """Return the processes of the containers that draw: those that have loaded torch."""
+        children = Path(f"/proc/{self.plane}/task/{self.plane}/children").read_text().split()
+        return [int(child) for child in children if "libtorch" in Path(f"/proc/{child}/maps").read_text()]
+
+
+@asynccontextmanager
+async def deployed(environ: Mapping[str, str], log: Path) -> AsyncIterator[Cloud]:
+    """Deploy the bot where the platforms are others than the real ones, and the embedded model is all that is there."""
+    secret = json.dumps({key: environ[key] for key in CHAT})
+    settings = {key: environ[key] for key in ("SLACK_API_URL", "DISCORD_API_URL")} | {"IMAGINE_MODELS": "sketch,sdxl-turbo"}
+    options = [word for key, value in settings.items() for word in ("--env", f"{key}={value}")]
+    command = [sys.executable, CONTROL_PLANE, "run", "bot", "-m", "--strict", "--secret", f"imagine-chat={secret}", *options]
+    with log.open("wb") as said:
+        process = await asyncio.create_subprocess_exec(
+            *(*command, "--drain", "0", "--", sys.executable, "-c", WAITS),
+            cwd=ROOT,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=said,
+        )
+    assert process.stdin
+    assert process.stdout
+    try:
+        line = await asyncio.wait_for(process.stdout.readline(), PATIENCE)
+        assert line, log.read_text()
+        deployer = json.loads(line)
+        yield Cloud(deployer["FAKE_MODAL_URL_WEB"], deployer, process.pid)
+    except BaseException:
+        print(log.read_text("utf-8", "replace"), file=sys.stderr)  # noqa: T201  a failure is explained by what the containers said
+        raise
+    finally:
+        process.stdin.close()
+        await process.wait()
+
+
+@pytest.fixture
+async def cloud(slack: SlackServer, discord: DiscordServer, tmp_path: Path) -> AsyncIterator[Cloud]:
+    async with deployed(environment(slack, discord), tmp_path / "log") as running:
+        await slack.command(running.url, "help", patience=PATIENCE)  # the first container is on its way
+        yield running
+
+
+def posted(slack: SlackServer) -> list[bytes]:
+    return [data for message in slack.messages if message.thread_ts is None for data in message.pictures]
+
+
+async def test_signed_commands_come_back_as_pictures(cloud: Cloud, slack: SlackServer, discord: DiscordServer) -> None:
+    ack, answer = await asyncio.gather(
+        slack.command(cloud.url, "a red fox --seed 7"), discord.imagine(cloud.url, {"prompt": "a red fox", "seed": 7})
+    )
+    assert (ack.status, answer.status) == (200, 200)
+    assert answer.message
+    message = answer.message
+    await until(lambda: posted(slack) and message.pictures, PATIENCE)
+    (in_slack,), (in_discord,) = posted(slack), message.pictures
+    assert CHUNK.encode() in in_discord
+    assert in_slack.startswith(b"\x89PNG")
+
+
+async def test_a_request_that_is_sent_again_draws_once(cloud: Cloud, slack: SlackServer, discord: DiscordServer) -> None:
+    acks = await asyncio.gather(*(slack.command(cloud.url, "a red fox", trigger_id="1.T.same") for _ in range(5)))
+    assert {ack.status for ack in acks} == {200}
+    answer = await discord.imagine(cloud.url, {"prompt": "a blue whale", "steps": 1})  # what comes after has not overtaken it
+    assert answer.message
+    message = answer.message
+    await until(lambda: posted(slack) and message.pictures, PATIENCE)
+    assert len(posted(slack)) == 1
+    assert len([m for m in slack.messages if m.ephemeral_to is None and m.thread_ts is None]) == 1
+
+
+def drawing(slack: SlackServer) -> str:
+    """Return the status that shows a drawing under way, if there is one."""
+    shown = (message.plain for message in slack.messages if message.ephemeral_to is None)
+    return next((words for words in shown if re.search(r"step \d+ of", words)), "")
+
+
+async def killed(cloud: Cloud, slack: SlackServer, drawing_since: str) -> None:
+    """Kill the container that draws, once the status has moved on."""
+    await until(lambda: drawing(slack) not in {"", drawing_since} and cloud.generators(), PATIENCE)
+    (generator,) = cloud.generators()
+    os.kill(generator, signal.SIGKILL)
+    await until(lambda: generator not in cloud.generators(), PATIENCE)
+
+
+async def test_a_generator_that_is_killed_twice_ends_in_an_apology(cloud: Cloud, slack: SlackServer) -> None:
+    await slack.command(cloud.url, SLOW)
+    await killed(cloud, slack, drawing_since="")
+    await killed(cloud, slack, drawing_since=drawing(slack))
+    await until(lambda: any(LOST in message.plain for message in slack.messages), PATIENCE)
+    assert not posted(slack)
+
+
+async def test_a_second_deployment_loses_nothing(cloud: Cloud, slack: SlackServer) -> None:
+    await slack.command(cloud.url, SLOW)
+    await until(lambda: drawing(slack), PATIENCE)
+    await cloud.modal("deploy", "-m", "bot")
+    ack = await slack.command(cloud.url, "a blue whale --steps 1", patience=PATIENCE)
+    assert ack.status == 200
+    await until(lambda: len(posted(slack)) == 2, 2 * PATIENCE)
+
+
+async def test_what_is_deployed_draws_for_a_terminal_too(cloud: Cloud, tmp_path: Path) -> None:
+    prompts = tmp_path / "prompts"
+    prompts.write_text("a red fox\n\na blue whale\n")
+    draw = ("run", "-m", "bot.deploy::draw", "--model", "sketch", "--steps", 1, "--output", tmp_path / "pictures")
+    said = await cloud.modal(*draw, "--prompt", "a cat", "--samples", 2, "--batch-size", 3)
+    assert said.count(" s per sample, ") == 2
+    said = await cloud.modal(*draw, "--file", prompts)
+    assert said.count(" s per sample, ") == 2
+    drawn = [recipe.of(path) for path in (tmp_path / "pictures").iterdir()]
+    assert sorted(request.prompt for request in drawn) == ["a blue whale", *6 * ["a cat"], "a red fox"]
+    assert len({request.seed for request in drawn}) == 8
+
+
+async def test_the_deployment_says_how_it_is(cloud: Cloud, slack: SlackServer) -> None:
+    await slack.command(cloud.url, "a red fox --steps 1")
+    await until(lambda: posted(slack), PATIENCE)
+    said = await cloud.modal("run", "-m", "bot.deploy::status")
+    assert re.search(r"^web +1 containers, 0 waiting", said, re.MULTILINE)
+    assert re.search(r"^The last 1 took [0-9.]+ s each", said, re.MULTILINE)
+
+
+async def test_discord_is_told_which_models_are_deployed(cloud: Cloud, discord: DiscordServer) -> None:
+    assert "Discord knows 1 command now." in await cloud.modal("run", "-m", "bot.deploy::register")
+    assert discord.commands
+
+
+async def test_weights_that_nobody_has_fetched_are_told(cloud: Cloud, slack: SlackServer) -> None:
+    await slack.command(cloud.url, "a red fox --model sdxl-turbo")
+    told = "The weights of sdxl-turbo are not on this machine."
+    await until(lambda: any(told in message.plain for message in slack.messages), PATIENCE)
+
+
+async def test_weights_are_fetched_from_a_terminal(cloud: Cloud) -> None:
+    assert "The weights of sketch are there." in await cloud.modal("run", "-m", "bot.deploy::download", "--model", "sketch")
+    assert "agree to its terms" in await cloud.modal("run", "-m", "bot.deploy::download", "--model", "flux-dev")
+    assert "There is: sketch," in await cloud.modal("run", "-m", "bot.deploy::download", "--model", "dalle")
