@@ -117,7 +117,7 @@ FLAGS: Final = {
     "seed": Flag("seed", _whole, "7", f"the same seed gives the same picture (0 to {SEEDS - 1})"),
     "no": Flag("negative_prompt", str, "blur, text", "what to leave out"),
     "steps": Flag("num_inference_steps", _whole, "20", "more steps, more care, more time"),
-    "guidance": Flag("guidance_scale", _decimal, "5", "how closely to follow the words"),
+    "guidance": Flag("guidance_scale", _decimal, "2", "how closely to follow the words"),
     "model": Flag("model", str.lower, DEFAULT, "which model draws"),
     "help": Flag("help", str, "", "this text"),
 }

@@ -34,13 +34,16 @@ class Model:
     max_inference_steps: int
     guidance_scale: float
     max_guidance_scale: float
+    guidance_to_avoid: float | None = None  # serves where something is to be left out, which takes some guidance
     width: int  # pixels: the size it was trained at
     height: int
     min_side: int
     max_side: int
     multiple: int  # both sides are multiples of this, or the network cannot halve them
     dtype: str = "float16"  # on a GPU; a CPU always computes in float32
-    vram: float  # GiB that a drawing of its own size takes with all weights on the GPU; with less, they take turns there
+    # GiB that a drawing of its own size takes with all weights on the GPU; with less, they take turns there. Reckoned from the
+    # number of weights, with room for the drawing; not measured.
+    vram: float
     gpu: tuple[str, ...]  # Modal's names, the best first, then what will do where that is sold out
 
     def size(self, ratio: float) -> tuple[int, int]:
@@ -65,13 +68,14 @@ SKETCH: Final = Model(
     repository=str(Path(__file__).parent / "sketch"),
     licence="MIT",
     pipeline="StableDiffusionXLPipeline",
-    num_inference_steps=10,
+    num_inference_steps=4,
     max_inference_steps=50,
-    guidance_scale=4.0,
-    max_guidance_scale=20.0,
+    guidance_scale=1.0,  # none: it is distilled, and guidance costs twice the time
+    max_guidance_scale=2.0,  # colours break beyond
+    guidance_to_avoid=2.0,
     width=256,
     height=256,
-    min_side=128,
+    min_side=192,
     max_side=512,
     multiple=32,
     vram=1,

@@ -74,9 +74,10 @@ def compose(prompt: str, *, model: str, aspect_ratio: float | None = None, **giv
     """Make a request from what was `given`, and the model's own defaults for the rest."""
     row = find(model)
     width, height = row.size(aspect_ratio) if aspect_ratio else (row.width, row.height)
+    avoids = given.get("negative_prompt") and row.guidance_to_avoid
     defaults = {
         "num_inference_steps": row.num_inference_steps,
-        "guidance_scale": row.guidance_scale,
+        "guidance_scale": avoids or row.guidance_scale,
         "width": width,
         "height": height,
         "seed": secrets.randbelow(SEEDS),  # never torch's: a memory snapshot would repeat it

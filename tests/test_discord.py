@@ -56,7 +56,7 @@ async def test_the_picture_takes_the_place_of_the_answer_with_alt_text_settings_
     message = await imagine(discord, service)
     [attachment] = message.attachments
     assert attachment.description == "a red fox"
-    assert "256×256 · 10 steps · guidance 4 · seed 7 · sketch" in message.content
+    assert "256×256 · 4 steps · guidance 1 · seed 7 · sketch" in message.content
     with Image.open(io.BytesIO(attachment.content)) as picture:
         assert recipe.parse(picture.info["parameters"]).seed == 7
 
@@ -66,10 +66,10 @@ async def test_ten_pictures_are_one_message(discord: DiscordServer, service: Ser
 
 
 async def test_typed_options_win_over_flags_in_the_prompt(discord: DiscordServer, service: Service) -> None:
-    await imagine(discord, service, prompt="a fox --ar 3:2 --seed 1", no="blur", steps=4, guidance=2.5)
+    await imagine(discord, service, prompt="a fox --ar 3:2 --seed 1", no="blur", steps=4, guidance=1.5)
     [drawn] = service.generator.drawn
     assert (drawn.prompt, drawn.seed, drawn.negative_prompt) == ("a fox", 7, "blur")
-    assert (drawn.num_inference_steps, drawn.guidance_scale, drawn.width) == (4, 2.5, 320)
+    assert (drawn.num_inference_steps, drawn.guidance_scale, drawn.width) == (4, 1.5, 320)
 
 
 @pytest.mark.parametrize(

@@ -95,8 +95,6 @@ def test_what_cannot_be_left_out_is_said_before_anything_is_promised() -> None:
         (2 / 3, (224, 320)),
         (16 / 9, (352, 192)),
         (9 / 16, (192, 352)),
-        (4, (512, 128)),
-        (1 / 4, (128, 512)),
     ],
 )
 def test_a_shape_becomes_a_size_with_the_native_number_of_pixels(ratio: float, size: tuple[int, int]) -> None:
@@ -112,5 +110,5 @@ def test_a_size_is_made_of_multiples_whatever_the_network_halves() -> None:
 
 @pytest.mark.parametrize("ratio", [5, 1 / 5, 1e-9, 1e9])
 def test_a_shape_that_is_too_long_says_which_are_not(ratio: float) -> None:
-    with pytest.raises(BadRequest, match=r"^That shape is too long for sketch: try one between 1:4 and 4:1\.$"):
+    with pytest.raises(BadRequest, match=r"^That shape is too long for sketch: try one between 1:1.78 and 1.78:1\.$"):
         SKETCH.size(ratio)

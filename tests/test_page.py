@@ -61,7 +61,7 @@ async def test_a_command_is_acknowledged_then_drawn_step_by_step(
     *events, last = await watch(browser, service, answer["job"])
     done = [event["done"] for event in events if event["status"].startswith("step ")]
     assert done == sorted(done)
-    assert len(done) >= 5
+    assert len(done) >= 3
     [picture] = last["pictures"]
     assert picture["seed"] == 7
     async with browser.get(service.url + picture["src"]) as response:

@@ -17,7 +17,7 @@ from bot.models import SKETCH
 from bot.request import SEEDS, ImageRequest, compose
 
 FOX = compose("a red fox in the snow", model="sketch", seed=7)
-SETTINGS = "Steps: 10, CFG scale: 4, Seed: 7, Size: 256x256, Model: sketch"
+SETTINGS = "Steps: 4, CFG scale: 1, Seed: 7, Size: 256x256, Model: sketch"
 
 SIDES = st.integers(SKETCH.min_side // SKETCH.multiple, SKETCH.max_side // SKETCH.multiple).map(SKETCH.multiple.__mul__)
 WORDS = st.lists(
@@ -58,9 +58,9 @@ def png(*chunks: tuple[bytes, bytes], side: int = 1) -> bytes:
 
 
 def test_a_recipe_is_written_as_other_tools_write_it() -> None:
-    request = compose("a fox", negative_prompt="blur, text", guidance_scale=4.5, width=320, height=224, model="sketch", seed=7)
+    request = compose("a fox", negative_prompt="blur, text", guidance_scale=1.5, width=320, height=224, model="sketch", seed=7)
     assert recipe.text(request) == (
-        "a fox\nNegative prompt: blur, text\nSteps: 10, CFG scale: 4.5, Seed: 7, Size: 320x224, Model: sketch"
+        "a fox\nNegative prompt: blur, text\nSteps: 4, CFG scale: 1.5, Seed: 7, Size: 320x224, Model: sketch"
     )
 
 
@@ -103,8 +103,8 @@ def test_stamping_leaves_the_pixels_alone() -> None:
         (f'a red fox\n{SETTINGS}, Lora hashes: "fur: 4f1e, snow: 77aa", Hashes: {{"model": "31e3"}}', {}),
         (f"a red fox\r\n{SETTINGS}\r\n", {}),
         (f"a red\nfox\n{SETTINGS}", {}),
-        (f"a red fox\nNegative prompt: blur,\ntext\n{SETTINGS}", {"negative_prompt": "blur, text"}),
-        ("a red fox\nSteps: 10, CFG scale: 7.0, Seed: 1, Size: 256x256, Model: sketch", {"guidance_scale": 7, "seed": 1}),
+        (f"a red fox\nNegative prompt: blur,\ntext\n{SETTINGS}", {"negative_prompt": "blur, text", "guidance_scale": 1}),
+        ("a red fox\nSteps: 4, CFG scale: 2.0, Seed: 1, Size: 256x256, Model: sketch", {"guidance_scale": 2, "seed": 1}),
     ],
 )
 def test_recipes_of_other_tools_are_read_and_what_we_lack_is_passed_over(foreign: str, given: dict[str, Any]) -> None:
@@ -117,15 +117,15 @@ def test_recipes_of_other_tools_are_read_and_what_we_lack_is_passed_over(foreign
     [
         ("", "is incomplete"),
         ("a red fox", "is incomplete"),
-        ("a red fox\nSteps: 10, CFG scale: 4, Seed: 7, Model: sketch", "is incomplete"),
-        ("a red fox\nSteps: ten, CFG scale: 4, Seed: 7, Size: 256x256, Model: sketch", "is incomplete"),
-        ("a red fox\nSteps: 10, CFG scale: 4, Seed: 7, Size: 256, Model: sketch", "is incomplete"),
-        (f"a red fox\nSteps: 10, CFG scale: 4, Seed: {'9' * 5000}, Size: 256x256, Model: sketch", "is incomplete"),
+        ("a red fox\nSteps: 4, CFG scale: 1, Seed: 7, Model: sketch", "is incomplete"),
+        ("a red fox\nSteps: ten, CFG scale: 1, Seed: 7, Size: 256x256, Model: sketch", "is incomplete"),
+        ("a red fox\nSteps: 4, CFG scale: 1, Seed: 7, Size: 256, Model: sketch", "is incomplete"),
+        (f"a red fox\nSteps: 4, CFG scale: 1, Seed: {'9' * 5000}, Size: 256x256, Model: sketch", "is incomplete"),
         (SETTINGS, "Say what to draw"),
-        ("a red fox\nSteps: 150, CFG scale: 4, Seed: 7, Size: 256x256, Model: sketch", "Steps must be from 1 to 50"),
-        ("a red fox\nSteps: 10, CFG scale: 4, Seed: -1, Size: 256x256, Model: sketch", "The seed must be from 0"),
-        ("a red fox\nSteps: 10, CFG scale: 4, Seed: 7, Size: 1024x1024, Model: sketch", "The width must be from 128 to 512"),
-        ("a red fox\nSteps: 10, CFG scale: 4, Seed: 7, Size: 256x256, Model: dreamshaper_8", "There is no model"),
+        ("a red fox\nSteps: 150, CFG scale: 1, Seed: 7, Size: 256x256, Model: sketch", "Steps must be from 1 to 50"),
+        ("a red fox\nSteps: 4, CFG scale: 1, Seed: -1, Size: 256x256, Model: sketch", "The seed must be from 0"),
+        ("a red fox\nSteps: 4, CFG scale: 1, Seed: 7, Size: 1024x1024, Model: sketch", "The width must be from 192 to 512"),
+        ("a red fox\nSteps: 4, CFG scale: 1, Seed: 7, Size: 256x256, Model: dreamshaper_8", "There is no model"),
     ],
 )
 def test_a_recipe_that_cannot_be_drawn_here_says_why(foreign: str, sentence: str) -> None:

@@ -64,18 +64,18 @@ OUT_OF_BOUNDS = [
     ({"negative_prompt": "x" * 2001}, "The negative prompt has 2001 characters; I can read 2000. Please shorten it."),
     ({"num_inference_steps": 0}, "Steps must be from 1 to 50 for sketch; you asked for 0."),
     ({"num_inference_steps": 51}, "Steps must be from 1 to 50 for sketch; you asked for 51."),
-    ({"guidance_scale": -0.01}, "Guidance must be from 0 to 20.0 for sketch; you asked for -0.01."),
-    ({"guidance_scale": 20.01}, "Guidance must be from 0 to 20.0 for sketch; you asked for 20.01."),
-    ({"guidance_scale": float("nan")}, "Guidance must be from 0 to 20.0 for sketch; you asked for nan."),
-    ({"guidance_scale": float("inf")}, "Guidance must be from 0 to 20.0 for sketch; you asked for inf."),
-    ({"guidance_scale": float("-inf")}, "Guidance must be from 0 to 20.0 for sketch; you asked for -inf."),
+    ({"guidance_scale": -0.01}, "Guidance must be from 0 to 2.0 for sketch; you asked for -0.01."),
+    ({"guidance_scale": 2.01}, "Guidance must be from 0 to 2.0 for sketch; you asked for 2.01."),
+    ({"guidance_scale": float("nan")}, "Guidance must be from 0 to 2.0 for sketch; you asked for nan."),
+    ({"guidance_scale": float("inf")}, "Guidance must be from 0 to 2.0 for sketch; you asked for inf."),
+    ({"guidance_scale": float("-inf")}, "Guidance must be from 0 to 2.0 for sketch; you asked for -inf."),
     ({"n": 0}, "The number of pictures must be from 1 to 10; you asked for 0."),
     ({"n": 11}, "The number of pictures must be from 1 to 10; you asked for 11."),
     ({"seed": -1}, "The seed must be from 0 to 4,294,967,295; you asked for -1."),
     ({"seed": SEEDS}, "The seed must be from 0 to 4,294,967,295; you asked for 4294967296."),
     ({"seed": 10**30}, "The seed must be from 0 to 4,294,967,295; you asked for 1000000000000000000…."),
-    ({"width": 96}, "The width must be from 128 to 512 for sketch; you asked for 96."),
-    ({"height": 544}, "The height must be from 128 to 512 for sketch; you asked for 544."),
+    ({"width": 96}, "The width must be from 192 to 512 for sketch; you asked for 96."),
+    ({"height": 544}, "The height must be from 192 to 512 for sketch; you asked for 544."),
     ({"width": 250}, "The width must be a multiple of 32 for sketch: try 256."),
     ({"height": 300}, "The height must be a multiple of 32 for sketch: try 288."),
     ({"model": "sdxl"}, "There is no model “sdxl” here. There is: sketch."),
@@ -99,8 +99,8 @@ def test_a_number_beyond_all_bounds_is_refused_in_words(name: str, number: float
 
 
 def test_guidance_is_kept_to_the_hundredth_so_that_it_prints_as_it_is() -> None:
-    assert fox(guidance_scale=4.006).guidance_scale == 4.01
-    assert fox(guidance_scale=4) == fox(guidance_scale=4.0)
+    assert fox(guidance_scale=1.006).guidance_scale == 1.01
+    assert fox(guidance_scale=2) == fox(guidance_scale=2.0)
 
 
 def test_a_seed_is_drawn_anew_for_each_request() -> None:
@@ -153,9 +153,9 @@ def test_a_model_that_is_not_there_says_which_are() -> None:
 @pytest.mark.parametrize(
     ("given", "line"),
     [
-        ({}, "256×256 · 10 steps · guidance 4 · seed 7 · sketch"),
-        ({"guidance_scale": 2.5, "width": 320, "height": 224}, "320×224 · 10 steps · guidance 2.5 · seed 7 · sketch"),
-        ({"negative_prompt": "blur, text"}, "without blur, text · 256×256 · 10 steps · guidance 4 · seed 7 · sketch"),
+        ({}, "256×256 · 4 steps · guidance 1 · seed 7 · sketch"),
+        ({"guidance_scale": 1.5, "width": 320, "height": 224}, "320×224 · 4 steps · guidance 1.5 · seed 7 · sketch"),
+        ({"negative_prompt": "blur, text"}, "without blur, text · 256×256 · 4 steps · guidance 2 · seed 7 · sketch"),
     ],
 )
 def test_the_settings_fit_one_line(given: dict[str, Any], line: str) -> None:
@@ -184,3 +184,9 @@ def test_every_job_has_an_id_that_cannot_be_guessed_from_its_claim() -> None:
 
 def test_one_message_can_carry_the_largest_set() -> None:
     assert fox(n=MAX_PICTURES).n == 10
+
+
+def test_something_can_only_be_left_out_with_some_guidance() -> None:
+    assert compose("a fox", model="sketch").guidance_scale == SKETCH.guidance_scale
+    assert compose("a fox", model="sketch", negative_prompt="snow").guidance_scale == SKETCH.guidance_to_avoid
+    assert compose("a fox", model="sketch", negative_prompt="snow", guidance_scale=1.5).guidance_scale == 1.5

@@ -50,7 +50,7 @@ async def test_the_picture_takes_the_place_of_the_status_with_alt_text_settings_
     message = await imagine(slack, service)
     image = next(block for block in message.blocks if block["type"] == "image")
     assert image["alt_text"] == "a red fox"
-    assert "256×256 · 10 steps · guidance 4 · seed 7 · sketch" in message.plain
+    assert "256×256 · 4 steps · guidance 1 · seed 7 · sketch" in message.plain
     [png] = message.pictures
     with Image.open(io.BytesIO(png)) as picture:
         assert recipe.parse(picture.info["parameters"]).seed == 7
