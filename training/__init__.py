@@ -1,0 +1,1 @@
+"""Train the embedded model: assets, scenes, autoencoder, denoiser, distillation, evaluation."""
