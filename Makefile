@@ -1,7 +1,7 @@
 # Everything here works on a fresh machine with git, make and Python 3.11 or newer.
 PYTHON ?= python3
 BIN := .venv/bin
-export PROMPT ?= a red fox in the snow --n 2
+export PROMPT ?= a red fox in the snow --n 4 --steps 8
 
 .PHONY: setup demo run test lint format bench clean
 

@@ -185,6 +185,8 @@ async def parts(
         discord = in_discord(environ, session, desk.submit, model)
         on: dict[str, Platform | None] = {"page": page, "slack": slack, "discord": discord}
         platforms = {name: platform for name, platform in on.items() if platform}
+        for name, state in states(environ).items():
+            log.info("%s is %s", name, state)
         desk.courier = Courier(draw=studio.draw, store=store, platforms=platforms)
         stack.callback(studio.close)
         stack.push_async_callback(desk.close)

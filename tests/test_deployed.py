@@ -34,7 +34,7 @@ ROOT = Path(__file__).parent.parent
 CONTROL_PLANE = os.environ.get("IMAGINE_FAKE_MODAL", "")
 PATIENCE = 90  # seconds: containers start as processes here, and two of them at a time is what a small machine can do
 WAITS = "import json, os, sys; print(json.dumps(dict(os.environ)), flush=True); sys.stdin.read()"
-SLOW = "a red fox --steps 50 --size 320x320"  # some seconds on two cores: long enough to be broken off
+SLOW = "a red fox --steps 50 --size 512x512"  # ten seconds and more on two cores: long enough to be broken off
 
 pytestmark = pytest.mark.skipif(not CONTROL_PLANE, reason="IMAGINE_FAKE_MODAL names no control plane")
 

@@ -83,7 +83,7 @@ def one_line(text: str) -> str:
     return " ".join(text.split())
 
 
-SMALL = ("--size", "128x128", "--steps", "2", "--seed", "7")
+SMALL = ("--size", "192x192", "--steps", "2", "--seed", "7")
 
 
 def test_a_picture_drawn_from_a_terminal_is_redrawn_to_the_byte_by_the_command_that_its_recipe_prints(tmp_path: Path) -> None:
@@ -95,10 +95,10 @@ def test_a_picture_drawn_from_a_terminal_is_redrawn_to_the_byte_by_the_command_t
 
     pictures = [Image.open(path).convert("RGB") for path in paths]
     sheet = pictures.pop()
-    assert sheet.size == (256, 256)
-    for picture, corner in zip(pictures, ((0, 0), (128, 0), (0, 128)), strict=True):
-        assert picture.tobytes() == sheet.crop((*corner, corner[0] + 128, corner[1] + 128)).tobytes()
-    assert sheet.crop((128, 128, 256, 256)).getcolors() == [(128 * 128, (255, 255, 255))]
+    assert sheet.size == (384, 384)
+    for picture, corner in zip(pictures, ((0, 0), (192, 0), (0, 192)), strict=True):
+        assert picture.tobytes() == sheet.crop((*corner, corner[0] + 192, corner[1] + 192)).tobytes()
+    assert sheet.crop((192, 192, 384, 384)).getcolors() == [(192 * 192, (255, 255, 255))]
 
     printed = run("recipe", str(paths[1])).stdout.splitlines()[0]
     again = process(tmp_path, "sh", "-c", f'imagine() {{ {shlex.quote(sys.executable)} -m bot "$@"; }}; {printed}')
@@ -161,14 +161,14 @@ def test_a_sheet_is_as_square_as_it_can_be(n: int, columns: int, rows: int) -> N
 @pytest.mark.usefixtures("quick", "here")
 @pytest.mark.parametrize("option", ["--steps", "--guidance", "--cfg", "--seed", "--n"])
 def test_flags_may_stand_in_the_words_too(option: str) -> None:
-    apart, within = (run("draw", *words) for words in (("a fox", option, "3"), (f"a fox {option} 3",)))
+    apart, within = (run("draw", *words) for words in (("a fox", option, "2"), (f"a fox {option} 2",)))
     assert apart.exit_code == within.exit_code == 0
     assert len(apart.stdout.splitlines()) == len(within.stdout.splitlines())
 
 
 HOSTILE = [
     {},
-    {"n": 3, "guidance_scale": 2.25, "num_inference_steps": 3, "width": 320, "height": 224},
+    {"n": 3, "guidance_scale": 1.25, "num_inference_steps": 3, "width": 320, "height": 224},
     {"prompt": 'it\'s $HOME `ls` \\ "quoted" ; rm -rf * & # !'},
     {"prompt": "--seed 9 --help"},
     {"prompt": "—seed 9 \\--n"},

@@ -156,7 +156,8 @@ async def test_health_tells_what_is_on(service: Service) -> None:
     assert told["model"] == {"name": "sketch", "loaded": True}
 
 
-async def test_a_platform_without_secrets_is_off_and_says_so(tmp_path: Any) -> None:
+async def test_a_platform_without_secrets_is_off_and_says_so(tmp_path: Any, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
     async with (
         serving(tmp_path, {"SLACK_SIGNING_SECRET": "x"}) as service,
         aiohttp.ClientSession() as session,
@@ -168,6 +169,7 @@ async def test_a_platform_without_secrets_is_off_and_says_so(tmp_path: Any) -> N
         assert platforms["slack"] == "off: set SLACK_BOT_TOKEN"
         assert platforms["discord"].startswith("off: set DISCORD_PUBLIC_KEY")
         assert (slack.status, discord.status) == (404, 404)
+    assert "slack is off: set SLACK_BOT_TOKEN" in caplog.text
 
 
 @pytest.mark.parametrize(
