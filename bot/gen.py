@@ -176,6 +176,9 @@ def _place(pipeline: Any, model: Model, device: str, memory: float) -> None:
     """Put the networks on the device: all of them, or, where its memory (in GiB) is too small for that, by turns."""
     if memory >= model.vram:
         pipeline.to(device)
+        for network in (pipeline.vae, getattr(pipeline, "unet", None)):
+            if network is not None:
+                network.to(memory_format=torch.channels_last)  # convolutions are a tenth quicker so, on a CPU too
         return
     largest = max(_size(part) for part in pipeline.components.values())
     if memory >= largest + ROOM:
