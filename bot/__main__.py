@@ -166,14 +166,7 @@ def manifest(
 
 def shell_command(request: ImageRequest) -> str:
     """Write the command that draws this request from a terminal."""
-    words = [
-        *("--size", f"{request.width}x{request.height}"),
-        *("--steps", f"{request.num_inference_steps}"),
-        *("--guidance", f"{request.guidance_scale:g}"),
-        *("--seed", f"{request.seed}"),
-        *("--n", f"{request.n}"),
-        *("--model", request.model),
-    ]
+    words = [word for pair in command.flags(request) for word in pair]
     if request.negative_prompt:
         words.append(f"--no={request.negative_prompt}")
     return shlex.join(["imagine", "draw", *words, "--", command.protect(request.prompt)])

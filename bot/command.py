@@ -45,17 +45,22 @@ def read(text: str, *, model: str = DEFAULT, options: Mapping[str, object] | Non
 
 def write(request: ImageRequest) -> str:
     """Print the request as text that `read` turns into the same request."""
-    flags = [
-        f"--size {request.width}x{request.height}",
-        f"--steps {request.num_inference_steps}",
-        f"--guidance {request.guidance_scale:g}",
-        f"--seed {request.seed}",
-        f"--n {request.n}",
-        f"--model {request.model}",
-    ]
+    words = [protect(request.prompt), *(word for pair in flags(request) for word in pair)]
     if request.negative_prompt:
-        flags.append(f"--no {protect(request.negative_prompt)}")
-    return " ".join([protect(request.prompt), *flags])
+        words += ["--no", protect(request.negative_prompt)]
+    return " ".join(words)
+
+
+def flags(request: ImageRequest) -> list[tuple[str, str]]:
+    """Return the flags that say everything but the words, each with its value."""
+    return [
+        ("--size", f"{request.width}x{request.height}"),
+        ("--steps", f"{request.num_inference_steps}"),
+        ("--guidance", f"{request.guidance_scale:g}"),
+        ("--seed", f"{request.seed}"),
+        ("--n", f"{request.n}"),
+        ("--model", request.model),
+    ]
 
 
 def help_text(model: str = DEFAULT) -> str:
