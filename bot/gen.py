@@ -178,7 +178,7 @@ def _place(pipeline: Any, model: Model, device: str, memory: float) -> None:
         pipeline.to(device)
         for network in (pipeline.vae, getattr(pipeline, "unet", None)):
             if network is not None:
-                network.to(memory_format=torch.channels_last)  # convolutions are a tenth quicker so, on a CPU too
+                network.to(memory_format=torch.channels_last)  # a picture is a tenth quicker so on a CPU
         return
     largest = max(_size(part) for part in pipeline.components.values())
     if memory >= largest + ROOM:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from PIL import Image, PngImagePlugin, UnidentifiedImageError
 
 from bot.errors import BadRequest
-from bot.request import ImageRequest, find
+from bot.request import ImageRequest
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -37,9 +37,7 @@ def text(request: ImageRequest) -> str:
 
 def parse(recipe: str) -> ImageRequest:
     """Read a recipe back into a request that can be drawn."""
-    found = fields(recipe)
-    find(found["model"])  # its name first: the limits depend on it
-    return ImageRequest(**found)
+    return ImageRequest(**fields(recipe))
 
 
 def fields(recipe: str) -> dict[str, Any]:
@@ -70,7 +68,7 @@ def stamp(image: Image.Image, request: ImageRequest) -> bytes:
     chunk = PngImagePlugin.PngInfo()
     chunk.add_text(CHUNK, text(request))
     buffer = io.BytesIO()
-    image.save(buffer, "PNG", pnginfo=chunk, compress_level=1)  # level 6 takes 1.4 times as long for 5 % fewer bytes
+    image.save(buffer, "PNG", pnginfo=chunk, compress_level=1)  # level 6: thrice the time for a fifth fewer bytes
     return buffer.getvalue()
 
 
