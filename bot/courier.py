@@ -173,14 +173,15 @@ class Courier:
         deadline = time.monotonic() + PATIENCE
         for tries in itertools.count():
             try:
-                return await way(outcome)
+                await way(outcome)
             except Busy as busy:
                 backoff = min(FIRST_WAIT * 2**tries, LONGEST_WAIT) * random.uniform(0.5, 1)  # noqa: S311  not a secret
                 wait = max(backoff, busy.retry_after or 0)
                 if time.monotonic() + wait > deadline:
                     raise Refused("busy", str(busy)) from busy
                 await asyncio.sleep(wait)
-        raise AssertionError  # pragma: no cover  the loop does not end
+            else:
+                return
 
 
 class Pace:

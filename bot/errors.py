@@ -61,17 +61,17 @@ class Busy(Undelivered):
         self.retry_after = retry_after
 
 
-def retry_after(headers: Mapping[str, str]) -> float:
-    """Return the seconds that a 429 asks us to wait; one that does not say so legibly gets a second."""
-    try:
-        return float(headers.get("Retry-After", 1))
-    except ValueError:
-        return 1.0
-
-
 class Refused(Undelivered):
     """The platform said no; `code` is its own word for why, `detail` what it added."""
 
     def __init__(self, code: str, detail: str = "") -> None:
         super().__init__(f"{code}: {detail}" if detail else code)
         self.code, self.detail = code, detail
+
+
+def retry_after(headers: Mapping[str, str]) -> float:
+    """Return the seconds that a 429 asks us to wait; one that does not say so legibly gets a second."""
+    try:
+        return float(headers.get("Retry-After", 1))
+    except ValueError:
+        return 1.0

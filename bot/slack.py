@@ -50,9 +50,9 @@ TRY_AGAIN: Final = {
     "request_timeout",
     "team_added_to_org",
 }
+INVITE: Final = "I am not in this channel. Invite me with `/invite`, and I can post pictures here."
 HINTS: Final = {
-    "not_in_channel": "I am not in this channel. Invite me with `/invite`, and I can post pictures here.",
-    "channel_not_found": "I am not in this channel. Invite me with `/invite`, and I can post pictures here.",
+    **dict.fromkeys(("not_in_channel", "channel_not_found"), INVITE),
     "missing_scope": "I lack the permission {detail}. An admin can add it under OAuth & Permissions, then reinstall the app.",
     "is_archived": "That channel is archived.",
 }
