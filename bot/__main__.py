@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import io
 import logging
 import math
@@ -61,14 +62,20 @@ def draw(
     steps: Annotated[str | None, typer.Option("--steps", help="More steps, more care, more time.")] = None,
     guidance: Annotated[str | None, typer.Option("--guidance", "--cfg", help="How closely to follow the words.")] = None,
     model: Annotated[str | None, typer.Option("--model", help="Which model draws.", envvar="IMAGINE_MODEL")] = None,
+    upscale: Annotated[str | None, typer.Option("--upscale", help="2: twice as wide and high, with finer detail.")] = None,
+    image: Annotated[Path | None, typer.Option("--image", help="A picture to start from.")] = None,
+    strength: Annotated[str | None, typer.Option("--strength", help="How far to go from that picture, such as 0.6.")] = None,
+    vary: Annotated[str | None, typer.Option("--vary", help="A variation: its seed, and how far to go, such as 7:0.3.")] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Pictures drawn side by side; they then differ by rounding.")] = 1,
 ) -> None:
     """Draw pictures, as /imagine would, into PNG files."""
-    options = {"n": n, "ar": ar, "size": size, "seed": seed, "no": no, "steps": steps, "guidance": guidance, "model": model}
+    start = _start(image)
+    options: dict[str, object] = {"n": n, "ar": ar, "size": size, "seed": seed, "no": no, "steps": steps, "guidance": guidance}
+    options |= {"model": model, "upscale": upscale, "strength": strength, "vary": vary, "image": _name(start)}
     request = command.read(" ".join(prompt), options=options)
     paths = _paths(request, output)
     logging.getLogger().setLevel(logging.WARNING)  # the progress bar says it all
-    finished = _draw(request, batch_size)
+    finished = _draw(request, batch_size, start)
     for path, picture in zip(paths, finished.pictures, strict=True):
         path.write_bytes(picture.png)
     if request.n > 1:
@@ -185,13 +192,26 @@ def contact_sheet(pictures: Sequence[Picture]) -> Image.Image:
     return sheet
 
 
-def _draw(request: ImageRequest, batch_size: int) -> Finished:
+def _start(image: Path | None) -> bytes | None:
+    """Read the picture to start from."""
+    try:
+        return image.read_bytes() if image else None
+    except OSError as error:
+        raise BadRequest(f"{image} cannot be read: {error.strerror}.") from error
+
+
+def _name(picture: bytes | None) -> str | None:
+    """Name a picture by what is in it."""
+    return hashlib.sha256(picture).hexdigest()[:24] if picture else None
+
+
+def _draw(request: ImageRequest, batch_size: int, start: bytes | None) -> Finished:
     """Load the model and draw, with a bar that moves at every step."""
     with Progress(TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), console=say, transient=True) as bar:
         task = bar.add_task(f"loading {request.model}", total=None)
         from bot.gen import Generator  # torch and diffusers take seconds to import
 
-        for event in Generator(MODELS[request.model]).generate(request, batch_size=batch_size):
+        for event in Generator(MODELS[request.model]).generate(request, batch_size=batch_size, image=start):
             match event:
                 case Started():
                     bar.update(task, description="drawing")

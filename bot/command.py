@@ -53,7 +53,7 @@ def write(request: ImageRequest) -> str:
 
 def flags(request: ImageRequest) -> list[tuple[str, str]]:
     """Return the flags that say everything but the words, each with its value."""
-    return [
+    always = [
         ("--size", f"{request.width}x{request.height}"),
         ("--steps", f"{request.num_inference_steps}"),
         ("--guidance", f"{request.guidance_scale:g}"),
@@ -61,6 +61,13 @@ def flags(request: ImageRequest) -> list[tuple[str, str]]:
         ("--n", f"{request.n}"),
         ("--model", request.model),
     ]
+    sometimes = [
+        ("--vary", f"{request.variation_seed}:{request.variation_strength:g}", request.variation_strength),
+        ("--image", request.image, request.image),
+        ("--strength", f"{request.strength:g}", request.image),
+        ("--upscale", f"{request.upscale}", request.upscale > 1),
+    ]
+    return always + [(name, value) for name, value, given in sometimes if given]
 
 
 def help_text(model: str = DEFAULT) -> str:
@@ -70,7 +77,7 @@ def help_text(model: str = DEFAULT) -> str:
         "Type what you want to see:",
         *(f"    /imagine {example}" for example in EXAMPLES),
         "Add what you like:",
-        *(f"    --{name} {flag.example}  {flag.about}" for name, flag in FLAGS.items()),
+        *(f"    --{name} {flag.example}  {flag.about}" for name, flag in FLAGS.items() if flag.about),
         "Models:",
         *(f"    {m.name}  {m.about}{' (used unless you choose)' if m.name == model else ''}" for m in MODELS.values()),
         f"Limits: {row.min_side} to {row.max_side} pixels a side, {row.max_inference_steps} steps, {MAX_PICTURES} pictures.",
@@ -105,6 +112,11 @@ def _size(value: str) -> dict[str, int]:
     return {"width": width, "height": height}
 
 
+def _variation(value: str) -> dict[str, float]:
+    seed, strength = _pair(value, r"\d{1,10}(?:\.\d{1,2})?", "[:/]")
+    return {"variation_seed": int(seed), "variation_strength": float(strength)}
+
+
 @dataclass(frozen=True, slots=True)
 class Flag:
     """What a flag sets, how its value is read, and how it is explained."""
@@ -112,7 +124,7 @@ class Flag:
     sets: str
     read: Callable[[str], Any]
     example: str
-    about: str
+    about: str = ""  # none: we write this flag, and people only copy it
 
 
 FLAGS: Final = {
@@ -124,6 +136,10 @@ FLAGS: Final = {
     "steps": Flag("num_inference_steps", _whole, "20", "more steps, more care, more time"),
     "guidance": Flag("guidance_scale", _decimal, "2", "how closely to follow the words"),
     "model": Flag("model", str.lower, DEFAULT, "which model draws"),
+    "upscale": Flag("upscale", _whole, "2", "twice as wide and high, with finer detail"),
+    "strength": Flag("strength", _decimal, "0.6", "how far to go from a picture that you attach"),
+    "vary": Flag("variation", _variation, "7:0.3"),
+    "image": Flag("image", str.lower, "0123456789abcdef01234567"),
     "help": Flag("help", str, "", "this text"),
 }
 ALIASES: Final = {"cfg": "guidance", "aspect": "ar", "negative": "no", "step": "steps", "h": "help"}

@@ -56,6 +56,7 @@ NOBODY: Final = discord.AllowedMentions.none()
 SHAPES: Final = ("1:1", "3:2", "2:3", "4:3", "3:4", "16:9", "9:16")
 MOST_STEPS: Final = max(row.max_inference_steps for row in MODELS.values())
 MOST_GUIDANCE: Final = max(row.max_guidance_scale for row in MODELS.values())
+OPTIONS: Final = ("n", "ar", "size", "seed", "no", "steps", "guidance", "model")
 T = TypeVar("T")
 
 
@@ -141,7 +142,7 @@ def imagine_command(submit: Callable[[Job], Awaitable[Job]], default_model: str)
     @app_commands.command(name="imagine", description="Draw a picture of what you type")
     @app_commands.describe(
         prompt="What you want to see; flags such as --ar 3:2 work here too",
-        **{name: flag.about for name, flag in command.FLAGS.items() if name != "help"},
+        **{name: command.FLAGS[name].about for name in OPTIONS},
     )
     @app_commands.choices(ar=_choices(SHAPES), model=_choices(MODELS))
     @app_commands.allowed_contexts(guilds=True, dms=True, private_channels=True)

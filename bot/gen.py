@@ -50,11 +50,16 @@ class Generator:
         self._turn = threading.Lock()
         self._pipeline = _load(model, self.device, _memory(self.device) if memory is None else memory)
 
-    def generate(self, request: ImageRequest, *, batch_size: int = 1) -> abc.Generator[Event, None, None]:
+    def generate(
+        self, request: ImageRequest, *, batch_size: int = 1, image: bytes | None = None
+    ) -> abc.Generator[Event, None, None]:
         """Yield `Started`, a `Step` after each denoising step, and `Finished`.
 
-        Closing the iterator stops the drawing within one step. Raises what the pipeline raises.
+        `image` is the picture that the request starts from, if any. Closing the iterator stops the drawing within one
+        step. Raises what the pipeline raises.
         """
+        if image or request.variation_strength or request.upscale > 1:
+            raise Told("I cannot start from a picture, vary or upscale yet.")
         events: queue.SimpleQueue[Event | BaseException] = queue.SimpleQueue()
         stop = threading.Event()
         drawing = threading.Thread(

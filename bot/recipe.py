@@ -16,6 +16,7 @@ from bot.errors import BadRequest
 from bot.request import ImageRequest
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 CHUNK: Final = "parameters"
@@ -30,9 +31,19 @@ def text(request: ImageRequest) -> str:
         lines.append(_NEGATIVE + request.negative_prompt)
     lines.append(
         f"Steps: {request.num_inference_steps}, CFG scale: {request.guidance_scale:g}, Seed: {request.seed}, "
-        f"Size: {request.width}x{request.height}, Model: {request.model}"
+        f"Size: {request.width}x{request.height}, Model: {request.model}{''.join(_more(request))}"
     )
     return "\n".join(lines)
+
+
+def _more(request: ImageRequest) -> Iterator[str]:
+    """Write what most pictures do without, as other tools call it where they have it."""
+    if request.variation_strength:
+        yield f", Variation seed: {request.variation_seed}, Variation seed strength: {request.variation_strength:g}"
+    if request.image:
+        yield f", Denoising strength: {request.strength:g}, Image: {request.image}"
+    if request.upscale > 1:
+        yield f", Upscale: {request.upscale}"
 
 
 def parse(recipe: str) -> ImageRequest:
@@ -58,6 +69,11 @@ def fields(recipe: str) -> dict[str, Any]:
             "seed": int(values["Seed"]),
             "n": 1,
             "model": values["Model"],
+            "variation_seed": int(values.get("Variation seed", 0)),
+            "variation_strength": float(values.get("Variation seed strength", 0)),
+            "image": values.get("Image", ""),
+            "strength": float(values["Denoising strength"]) if "Image" in values else 1.0,
+            "upscale": int(values.get("Upscale", 1)),
         }
     except (KeyError, ValueError):
         raise BadRequest("This picture's recipe is incomplete: it needs steps, CFG scale, seed, size and model.") from None

@@ -5,6 +5,7 @@ The words are diffusers' own. An `ImageRequest` that exists is valid, so nobody 
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import secrets
 import unicodedata
@@ -18,12 +19,21 @@ from bot.models import MODELS, Model
 PROMPT_LIMIT: Final = 2000  # characters; Slack's alt text holds as many
 MAX_PICTURES: Final = 10  # what one Discord message can carry
 JOB_ID: Final = re.compile("[0-9a-f]{24}")
+IMAGE: Final = re.compile("[0-9a-f]{24}")
 SEEDS: Final = 2**32  # a seed is below this, as in most tools
+UPSCALES: Final = (1, 2)
+UPSCALED_AREA: Final = 1.2  # of the model's own: shapes are rounded, and more than that takes minutes
+LEAST_STRENGTH: Final = 0.05
+USUAL_STRENGTH: Final = 0.6  # keeps where things are, and redraws what they are
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageRequest:
-    """A picture, or `n` of them, fully decided: the same request gives the same pictures."""
+    """A picture, or `n` of them, fully decided: the same request gives the same pictures.
+
+    Variations keep the composition: their first noise lies between the one of `seed` and the one of `variation_seed`, by
+    `variation_strength`. Upscaling draws the picture, enlarges it, and refines it with the same words and steps.
+    """
 
     prompt: str
     negative_prompt: str = ""
@@ -34,12 +44,20 @@ class ImageRequest:
     seed: int  # of the first picture; picture i (from 0) has seed + i
     n: int = 1
     model: str
+    image: str = ""  # the name of a kept picture to start from; none starts from noise
+    strength: float = 1.0  # the share of the steps that are run on `image`; 1 leaves nothing of it
+    variation_seed: int = 0  # of the first picture; picture i (from 0) has variation_seed + i, and the same seed
+    variation_strength: float = 0.0  # 0 is the picture of `seed` itself, 1 the one of `variation_seed`
+    upscale: int = 1  # how many times as wide and high as `width` and `height` the picture comes out
 
     def __post_init__(self) -> None:
         """Put the words in one canonical form, and refuse what the model cannot draw."""
         for name in ("prompt", "negative_prompt"):
             object.__setattr__(self, name, _canonical(getattr(self, name)))
-        object.__setattr__(self, "guidance_scale", round(float(self.guidance_scale), 2))
+        for name in ("guidance_scale", "strength", "variation_strength"):
+            object.__setattr__(self, name, round(float(getattr(self, name)), 2))
+        if not self.variation_strength:
+            object.__setattr__(self, "variation_seed", 0)
         model = find(self.model)
         if not any(character.isprintable() for character in self.prompt):
             raise BadRequest("Say what to draw, for example: /imagine a red fox in the snow")
@@ -51,22 +69,45 @@ class ImageRequest:
         _within("Guidance", self.guidance_scale, 0, model.max_guidance_scale, model)
         _within("The number of pictures", self.n, 1, MAX_PICTURES)
         _within("The seed", self.seed, 0, SEEDS - 1)
+        self._check_start(model)
         for name, side in (("width", self.width), ("height", self.height)):
             _within(f"The {name}", side, model.min_side, model.max_side, model)
             if side % model.multiple:
                 near = round(side / model.multiple) * model.multiple
                 raise BadRequest(f"The {name} must be a multiple of {model.multiple} for {model.name}: try {near}.")
 
+    def _check_start(self, model: Model) -> None:
+        """Check what the picture starts from, and what is made of it."""
+        _within("The variation's seed", self.variation_seed, 0, SEEDS - 1)
+        _within("The variation's strength", self.variation_strength, 0, 1)
+        if self.image:
+            if not IMAGE.fullmatch(self.image):
+                raise BadRequest("That is not the name of a picture: attach the picture instead.")
+            _within("The strength", self.strength, LEAST_STRENGTH, 1)
+        elif self.strength != 1:
+            raise BadRequest("--strength says how far to go from a picture: attach one, or drop it.")
+        if self.upscale not in UPSCALES:
+            raise BadRequest(f"--upscale is {' or '.join(map(str, UPSCALES))}; you asked for {shorten(f'{self.upscale}', 20)}.")
+        if self.upscale > 1 and self.width * self.height > model.width * model.height * UPSCALED_AREA:
+            raise BadRequest(
+                f"That is too large to upscale for {model.name}: leave --size at {model.width}x{model.height} or less."
+            )
+
     @classmethod
     def restore(cls, fields: Mapping[str, Any]) -> ImageRequest:
         """Rebuild a request that was valid when it was written down; drawing it will say if it is no longer."""
         request = object.__new__(cls)
+        for each in dataclasses.fields(cls):
+            if each.default is not dataclasses.MISSING:  # what was written down before there was such a field
+                object.__setattr__(request, each.name, each.default)
         for name, value in fields.items():
             object.__setattr__(request, name, value)
         return request
 
     def alone(self, index: int) -> ImageRequest:
         """Return the request that draws picture `index` (from 0) of this one by itself."""
+        if self.variation_strength:
+            return replace(self, n=1, variation_seed=(self.variation_seed + index) % SEEDS)
         return replace(self, n=1, seed=(self.seed + index) % SEEDS)
 
 
@@ -81,6 +122,7 @@ def compose(prompt: str, *, model: str, aspect_ratio: float | None = None, **giv
         "width": width,
         "height": height,
         "seed": secrets.randbelow(SEEDS),  # never torch's: a memory snapshot would repeat it
+        "strength": USUAL_STRENGTH if given.get("image") else 1.0,
     }
     return ImageRequest(prompt=prompt, model=model, **(defaults | given))
 
@@ -96,12 +138,16 @@ def find(name: str) -> Model:
 def settings(request: ImageRequest) -> str:
     """Say everything but the words in one line, as people read it under a picture."""
     parts = [
-        f"{request.width}×{request.height}",
+        f"{request.width * request.upscale}×{request.height * request.upscale}",
         f"{request.num_inference_steps} steps",
         f"guidance {request.guidance_scale:g}",
         f"seed {request.seed}",
         request.model,
     ]
+    if request.variation_strength:
+        parts.append(f"variation {request.variation_seed} by {request.variation_strength:g}")
+    if request.image:
+        parts.append(f"from a picture, strength {request.strength:g}")
     if request.negative_prompt:
         parts.insert(0, f"without {shorten(request.negative_prompt, 200)}")
     return " · ".join(parts)
@@ -157,6 +203,7 @@ class Step:
 
     index: int
     total: int
+    preview: bytes = b""  # now and then, a small JPEG of what one of the pictures looks like so far
 
 
 @dataclass(frozen=True, slots=True)

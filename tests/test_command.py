@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from bot.command import ALIASES, EXAMPLES, FLAGS, help_text, read, write
 from bot.errors import BadRequest, HelpWanted, Told
 from bot.models import MODELS, SKETCH
-from bot.request import MAX_PICTURES, PROMPT_LIMIT, SEEDS, ImageRequest, compose
+from bot.request import LEAST_STRENGTH, MAX_PICTURES, PROMPT_LIMIT, SEEDS, UPSCALES, ImageRequest, compose
 
 quick = settings(derandomize=True, max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
@@ -60,6 +60,20 @@ REQUESTS = st.builds(
     seed=st.integers(0, SEEDS - 1),
     n=st.integers(1, MAX_PICTURES),
     model=st.sampled_from(sorted(MODELS)),
+    variation_seed=st.integers(0, SEEDS - 1),
+    variation_strength=st.just(0.0) | st.floats(0, 1),
+) | st.builds(
+    ImageRequest,
+    prompt=st.just("a fox"),
+    num_inference_steps=st.just(4),
+    guidance_scale=st.just(1.0),
+    width=st.just(256),
+    height=st.just(256),
+    seed=st.just(7),
+    model=st.just("sketch"),
+    image=st.text("0123456789abcdef", min_size=24, max_size=24),
+    strength=st.floats(LEAST_STRENGTH, 1),
+    upscale=st.sampled_from(UPSCALES),
 )
 TEXTS = st.text(st.characters(exclude_categories=()), max_size=80) | st.lists(
     st.sampled_from([*HOSTILE, *(f"--{name}" for name in [*FLAGS, *ALIASES])])
@@ -307,7 +321,7 @@ def test_help_is_given_to_whoever_asks_or_says_nothing(text: str) -> None:
 def test_help_explains_every_flag_model_and_limit_of_the_tables() -> None:
     words = help_text()
     for name, flag in FLAGS.items():
-        assert f"--{name} {flag.example}" in words
+        assert (f"--{name} {flag.example}" in words) == bool(flag.about)
         assert flag.about in words
     for model in MODELS.values():
         assert re.search(rf"\b{model.name}\b.*{model.about}", words)
@@ -335,7 +349,8 @@ def test_the_examples_of_the_help_can_be_typed(text: str) -> None:
 
 @pytest.mark.parametrize("name", [name for name in FLAGS if name != "help"])
 def test_the_example_of_every_flag_can_be_typed(name: str) -> None:
-    assert read(f"a fox --{name} {FLAGS[name].example}").prompt == "a fox"
+    started = {"image": FLAGS["image"].example}  # or a strength would be of nothing
+    assert read(f"a fox --{name} {FLAGS[name].example}", options=started).prompt == "a fox"
 
 
 @pytest.mark.parametrize("alias", ALIASES)

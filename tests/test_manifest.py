@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from bot import command, manifest, slack
+from bot import command, discord, manifest, slack
 from bot.models import MODELS
 from bot.request import MAX_PICTURES, PROMPT_LIMIT, SEEDS
 from tests.fakes import schemas
@@ -93,7 +93,7 @@ def test_discord_asks_for_the_prompt_first_and_for_nothing_else(imagine: dict[st
 
 
 def test_every_flag_of_the_grammar_is_an_option_with_its_words(options: dict[str, dict[str, Any]]) -> None:
-    assert options.keys() - {"prompt"} == command.FLAGS.keys() - {"help"}
+    assert options.keys() - {"prompt"} == set(discord.OPTIONS) <= command.FLAGS.keys()
     for name in options.keys() - {"prompt"}:
         assert options[name]["description"] == command.FLAGS[name].about
 

@@ -14,7 +14,7 @@ from PIL import Image
 from bot import recipe
 from bot.errors import BadRequest
 from bot.models import SKETCH
-from bot.request import SEEDS, ImageRequest, compose
+from bot.request import LEAST_STRENGTH, SEEDS, UPSCALES, ImageRequest, compose
 
 FOX = compose("a red fox in the snow", model="sketch", seed=7)
 SETTINGS = "Steps: 4, CFG scale: 1, Seed: 7, Size: 256x256, Model: sketch"
@@ -36,6 +36,20 @@ REQUESTS = st.builds(
     height=SIDES,
     seed=st.integers(0, SEEDS - 1),
     model=st.just("sketch"),
+    variation_seed=st.integers(0, SEEDS - 1),
+    variation_strength=st.just(0.0) | st.floats(0, 1),
+) | st.builds(
+    ImageRequest,
+    prompt=WORDS.map("x {}".format),
+    num_inference_steps=st.just(4),
+    guidance_scale=st.just(1.0),
+    width=st.just(256),
+    height=st.just(256),
+    seed=st.just(7),
+    model=st.just("sketch"),
+    image=st.text("0123456789abcdef", min_size=24, max_size=24),
+    strength=st.floats(LEAST_STRENGTH, 1),
+    upscale=st.sampled_from(UPSCALES),
 )
 
 

@@ -1,6 +1,7 @@
 """A request that exists can be drawn, and the same request is the same picture."""
 
 import random
+from dataclasses import asdict
 from typing import Any
 
 import pytest
@@ -78,6 +79,19 @@ OUT_OF_BOUNDS = [
     ({"height": 544}, "The height must be from 192 to 512 for sketch; you asked for 544."),
     ({"width": 250}, "The width must be a multiple of 32 for sketch: try 256."),
     ({"height": 300}, "The height must be a multiple of 32 for sketch: try 288."),
+    ({"variation_strength": 1.01}, "The variation's strength must be from 0 to 1; you asked for 1.01."),
+    (
+        {"variation_strength": 0.5, "variation_seed": -1},
+        "The variation's seed must be from 0 to 4,294,967,295; you asked for -1.",
+    ),
+    ({"strength": 0.5}, "--strength says how far to go from a picture: attach one, or drop it."),
+    ({"image": "https://example.com/a.png"}, "That is not the name of a picture: attach the picture instead."),
+    ({"image": "0" * 24, "strength": 0}, "The strength must be from 0.05 to 1; you asked for 0.0."),
+    ({"upscale": 3}, "--upscale is 1 or 2; you asked for 3."),
+    (
+        {"upscale": 2, "width": 512},
+        "That is too large to upscale for sketch: leave --size at 256x256 or less.",
+    ),
     ({"model": "sdxl"}, "There is no model “sdxl” here. There is: sketch."),
 ]
 
@@ -131,6 +145,27 @@ def test_each_picture_of_a_set_has_a_request_of_its_own() -> None:
     assert [request.alone(index) for index in range(3)] == [fox(seed=seed, negative_prompt="blur") for seed in (40, 41, 42)]
 
 
+def test_variations_keep_the_seed_and_count_up_their_own() -> None:
+    request = fox(seed=40, n=3, variation_seed=SEEDS - 1, variation_strength=0.3)
+    assert [(each.seed, each.variation_seed) for each in map(request.alone, range(3))] == [(40, SEEDS - 1), (40, 0), (40, 1)]
+
+
+def test_a_variation_that_goes_nowhere_is_the_picture_itself() -> None:
+    assert fox(variation_seed=9, variation_strength=0) == fox()
+
+
+def test_a_picture_to_start_from_is_kept_to_some_degree_unless_said_otherwise() -> None:
+    assert fox().strength == 1
+    assert 0 < fox(image="0" * 24).strength < 1
+
+
+def test_what_was_written_down_before_there_were_variations_can_be_read() -> None:
+    fields = asdict(fox())
+    for name in ("image", "strength", "variation_seed", "variation_strength", "upscale"):
+        del fields[name]
+    assert ImageRequest.restore(fields) == fox()
+
+
 def test_seeds_go_on_from_zero_after_the_last() -> None:
     request = fox(seed=SEEDS - 2, n=4)
     assert [request.alone(index).seed for index in range(4)] == [SEEDS - 2, SEEDS - 1, 0, 1]
@@ -155,6 +190,12 @@ def test_a_model_that_is_not_there_says_which_are() -> None:
     [
         ({}, "256×256 · 4 steps · guidance 1 · seed 7 · sketch"),
         ({"guidance_scale": 1.5, "width": 320, "height": 224}, "320×224 · 4 steps · guidance 1.5 · seed 7 · sketch"),
+        ({"upscale": 2}, "512×512 · 4 steps · guidance 1 · seed 7 · sketch"),
+        (
+            {"variation_seed": 9, "variation_strength": 0.3},
+            "256×256 · 4 steps · guidance 1 · seed 7 · sketch · variation 9 by 0.3",
+        ),
+        ({"image": "0" * 24}, "256×256 · 4 steps · guidance 1 · seed 7 · sketch · from a picture, strength 0.6"),
         ({"negative_prompt": "blur, text"}, "without blur, text · 256×256 · 4 steps · guidance 2 · seed 7 · sketch"),
     ],
 )

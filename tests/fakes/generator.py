@@ -28,9 +28,11 @@ class QuickGenerator:
         self.drawn: list[ImageRequest] = []
         self.fails: Exception | None = None
 
-    def generate(self, request: ImageRequest, *, batch_size: int = 1) -> Generator[Event, None, None]:
+    def generate(
+        self, request: ImageRequest, *, batch_size: int = 1, image: bytes | None = None
+    ) -> Generator[Event, None, None]:
         """Yield what the real one yields."""
-        del batch_size
+        del batch_size, image
         yield Started()
         for index in range(request.num_inference_steps):
             self.gate.wait(30)
