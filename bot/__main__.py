@@ -23,9 +23,10 @@ from bot import command
 from bot.errors import BadRequest, Told
 from bot.models import MODELS
 from bot.request import Finished, ImageRequest, Picture, Started, Step
+from bot.styles import STYLES
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from PIL import Image
 
@@ -62,6 +63,8 @@ def draw(
     steps: Annotated[str | None, typer.Option("--steps", help="More steps, more care, more time.")] = None,
     guidance: Annotated[str | None, typer.Option("--guidance", "--cfg", help="How closely to follow the words.")] = None,
     model: Annotated[str | None, typer.Option("--model", help="Which model draws.", envvar="IMAGINE_MODEL")] = None,
+    style: Annotated[str | None, typer.Option("--style", help=f"How it looks: {', '.join(STYLES)}.")] = None,
+    repeat: Annotated[str | None, typer.Option("--repeat", help="All of it so many times.")] = None,
     upscale: Annotated[str | None, typer.Option("--upscale", help="2: twice as wide and high, with finer detail.")] = None,
     image: Annotated[Path | None, typer.Option("--image", help="A picture to start from.")] = None,
     strength: Annotated[str | None, typer.Option("--strength", help="How far to go from that picture, such as 0.6.")] = None,
@@ -72,18 +75,21 @@ def draw(
     start = _start(image)
     options: dict[str, object] = {"n": n, "ar": ar, "size": size, "seed": seed, "no": no, "steps": steps, "guidance": guidance}
     options |= {"model": model, "upscale": upscale, "strength": strength, "vary": vary, "image": _name(start)}
-    request = command.read(" ".join(prompt), options=options)
-    paths = _paths(request, output)
+    options |= {"style": style, "repeat": repeat}
+    requests = command.read_all(" ".join(prompt), options=options)
+    stem, paths = _stem(requests[0], output), _paths(requests, output)
     logging.getLogger().setLevel(logging.WARNING)  # the progress bar says it all
-    finished = _draw(request, batch_size, start)
-    for path, picture in zip(paths, finished.pictures, strict=True):
+    finished = list(_draw(requests, batch_size, start))
+    pictures = [picture for each in finished for picture in each.pictures]
+    for path, picture in zip(paths, pictures, strict=True):
         path.write_bytes(picture.png)
-    if request.n > 1:
-        paths.append(paths[0].with_name(f"{_stem(request, output)}-sheet.png"))
-        contact_sheet(finished.pictures).save(paths[-1])
+    if len(pictures) > 1:
+        paths.append(paths[0].with_name(f"{stem}-sheet.png"))
+        contact_sheet(pictures).save(paths[-1])
     for path in paths:
         typer.echo(path)
-    say.print(f"{finished.seconds / request.n:.2f} s per picture, {finished.seconds:.2f} s in all, seed {request.seed}")
+    seconds = sum(each.seconds for each in finished)
+    say.print(f"{seconds / len(pictures):.2f} s per picture, {seconds:.2f} s in all, seed {requests[0].seed}")
 
 
 @app.command()
@@ -176,7 +182,7 @@ def shell_command(request: ImageRequest) -> str:
     words = [word for pair in command.flags(request) for word in pair]
     if request.negative_prompt:
         words.append(f"--no={request.negative_prompt}")
-    return shlex.join(["imagine", "draw", *words, "--", command.protect(request.prompt)])
+    return shlex.join(["imagine", "draw", *words, "--", command.typed(request.prompt)])
 
 
 def contact_sheet(pictures: Sequence[Picture]) -> Image.Image:
@@ -205,24 +211,25 @@ def _name(picture: bytes | None) -> str | None:
     return hashlib.sha256(picture).hexdigest()[:24] if picture else None
 
 
-def _draw(request: ImageRequest, batch_size: int, start: bytes | None) -> Finished:
+def _draw(requests: Sequence[ImageRequest], batch_size: int, start: bytes | None) -> Iterator[Finished]:
     """Load the model and draw, with a bar that moves at every step."""
     with Progress(TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), console=say, transient=True) as bar:
-        task = bar.add_task(f"loading {request.model}", total=None)
+        task = bar.add_task(f"loading {requests[0].model}", total=None)
         from bot.gen import Generator  # torch and diffusers take seconds to import
 
-        for event in Generator(MODELS[request.model]).generate(request, batch_size=batch_size, image=start):
-            match event:
-                case Started():
-                    bar.update(task, description="drawing")
-                case Step(index, total):
-                    bar.update(task, completed=index, total=total)
-                case Finished():
-                    return event
-    raise RuntimeError("the generator stopped without finishing")
+        generator = Generator(MODELS[requests[0].model])
+        for request in requests:
+            for event in generator.generate(request, batch_size=batch_size, image=start):
+                match event:
+                    case Started():
+                        bar.update(task, description="drawing")
+                    case Step(index, total):
+                        bar.update(task, completed=index, total=total)
+                    case Finished():
+                        yield event
 
 
-def _paths(request: ImageRequest, output: Path | None) -> list[Path]:
+def _paths(requests: Sequence[ImageRequest], output: Path | None) -> list[Path]:
     """Return a path for each picture, in a folder that exists."""
     if output and output.suffix.lower() not in {"", ".png"}:
         raise BadRequest(f"Pictures are PNG files here: name it {output.with_suffix('.png')}.")
@@ -231,10 +238,10 @@ def _paths(request: ImageRequest, output: Path | None) -> list[Path]:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise BadRequest(f"Pictures cannot go to {folder}: {error.strerror}.") from error
-    stem = _stem(request, output)
-    if request.n == 1:
+    stem, count = _stem(requests[0], output), sum(request.n for request in requests)
+    if count == 1:
         return [folder / f"{stem}.png"]
-    return [folder / f"{stem}-{index + 1}.png" for index in range(request.n)]
+    return [folder / f"{stem}-{index + 1}.png" for index in range(count)]
 
 
 def _stem(request: ImageRequest, output: Path | None) -> str:

@@ -31,8 +31,7 @@ POLITE: Final = 10  # niceness: whoever waits at the doors goes first
 class _Over:
     """The last thing said of a drawing: that it ended, or what went wrong. Tracebacks do not travel; their text does."""
 
-    failure: str = ""
-    told: bool = False  # the failure is in words for the person
+    failure: str | Told = ""  # what is for the person, or a traceback
 
 
 class Apart:
@@ -49,12 +48,14 @@ class Apart:
             self._receive()
             self._loaded = True
 
-    def generate(self, request: ImageRequest, *, batch_size: int = 1) -> abc.Generator[Event, None, None]:
+    def generate(
+        self, request: ImageRequest, *, batch_size: int = 1, image: bytes | None = None
+    ) -> abc.Generator[Event, None, None]:
         """Yield the events of a drawing; closing the iterator stops it within one step."""
         if not self._process.is_alive():
             self._start()
         self.load()
-        self._pipe.send((request, batch_size))
+        self._pipe.send((request, batch_size, image))
         self._drawing = True
         try:
             while event := self._receive():
@@ -91,7 +92,7 @@ class Apart:
             return received
         self._drawing = False
         if received.failure:
-            raise Told(received.failure) if received.told else RuntimeError(received.failure)
+            raise received.failure if isinstance(received.failure, Told) else RuntimeError(received.failure)
         return None
 
 
@@ -112,17 +113,17 @@ def _work(pipe: Connection, model: Model) -> None:
         return
 
 
-def _draw(pipe: Connection, generator: Generator, request: ImageRequest, batch_size: int) -> _Over:
+def _draw(pipe: Connection, generator: Generator, request: ImageRequest, batch_size: int, image: bytes | None) -> _Over:
     """Draw, and send the events as they come, unless told to stop."""
     try:
-        with closing(generator.generate(request, batch_size=batch_size)) as events:
+        with closing(generator.generate(request, batch_size=batch_size, image=image)) as events:
             for event in events:
                 pipe.send(event)
                 if pipe.poll():
                     pipe.recv()
                     break
     except Told as told:
-        return _Over(str(told), told=True)
+        return _Over(told)
     except Exception:  # noqa: BLE001  it is raised again on the other side
         return _Over(traceback.format_exc())
     return _Over()

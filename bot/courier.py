@@ -10,20 +10,26 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import json
 import logging
 import random
 import time
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
-from bot.errors import Busy, Refused, Told, Undelivered
-from bot.request import Event, Finished, Job, Picture, Queued, Started, Step, Waking, settings
+from bot.errors import BadRequest, Busy, Refused, Told, Undelivered
+from bot.request import Event, Finished, ImageRequest, Job, Picture, Queued, Started, Step, Waking, effort, settings
+from bot.texts import ENGLISH, Phrase, say
+from bot.upload import vet
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 
     from bot.store import Record, Store
+
+    Draw = Callable[[Job, ImageRequest, bytes | None], AsyncGenerator[Event, None]]
 
 T = TypeVar("T")
 log: Final = logging.getLogger(__name__)
@@ -36,8 +42,13 @@ FIRST_WAIT: Final = 1.0  # seconds before the second try, unless the platform as
 LONGEST_WAIT: Final = 30.0  # seconds
 ATTEMPTS: Final = 3  # a job that takes the whole machine down must not do so at every restart
 
-SORRY: Final = "Something went wrong on my side, and it is in my log as job {id}. Please try again in a minute."
-GAVE_UP: Final = "I tried {attempts} times and something broke each time. Please try it smaller, or with fewer steps."
+LEARNING: Final = 0.3  # the weight of the last drawing in what is known of a model's speed
+SOONEST: Final = 2  # seconds that are worth telling
+
+SORRY: Final = Phrase("Something went wrong on my side, and it is in my log as job {id}. Please try again in a minute.")
+GAVE_UP: Final = Phrase("I tried {attempts} times and something broke each time. Please try it smaller, or with fewer steps.")
+CANCELLED: Final = Phrase("Cancelled.")
+LOST_START: Final = Phrase("The picture to start from is not here any more. Please attach it again.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,6 +91,12 @@ class Reply(Protocol):
     async def status(self, event: Event) -> None:
         """Show how far the job is, where people see it. Raises like a way."""
 
+    async def start_picture(self) -> bytes | None:
+        """Fetch the picture that came with the job, if there is one. Raises like a way, and `BadRequest`."""
+
+    async def delete(self) -> None:
+        """Delete the message that the job names, and all that it shows. Raises like a way, and may be called again."""
+
 
 class Platform(Protocol):
     """Where requests come from and outcomes go."""
@@ -95,14 +112,9 @@ class Platform(Protocol):
 class Courier:
     """Carries jobs; one object serves any number of them at once."""
 
-    def __init__(
-        self,
-        *,
-        draw: Callable[[Job], AsyncGenerator[Event, None]],
-        store: Store,
-        platforms: Mapping[str, Platform],
-    ) -> None:
+    def __init__(self, *, draw: Draw, store: Store, platforms: Mapping[str, Platform]) -> None:
         self._draw, self._store, self._platforms = draw, store, platforms
+        self._speeds = Speeds(store)
 
     async def carry(self, record: Record) -> None:
         """See a job through, from wherever it stands, and write down how it ended."""
@@ -112,12 +124,27 @@ class Courier:
             return
         notes = Notes(self._store, job.id, record.notes)
         reply = self._platforms[job.platform].reply(job, notes)
+        if job.errand:
+            ended = await self._delete(job, reply)
+        else:
+            ended = await self._carry(job, reply, notes)
+        await self._store.finish(job.id, ended)
+        log.info("job %s: %s", job.id, ended)
+
+    async def _carry(self, job: Job, reply: Reply, notes: Notes) -> str:
+        """Have a job drawn, and deliver what comes of it; return which way that went."""
         outcome = await attempt(self._outcome(job, reply, notes))
         if isinstance(outcome, Exception):
             outcome = Outcome(job=job, reason=self._reason(job, outcome))
-        way = await self._deliver(outcome, reply)
-        await self._store.finish(job.id, way)
-        log.info("job %s: %s %s", job.id, f"{len(outcome.pictures)} pictures" if outcome.pictures else "a reason", way)
+        return await self._deliver(outcome, reply)
+
+    async def _delete(self, job: Job, reply: Reply) -> str:
+        """Delete a message, and the pictures that we have kept."""
+        failure = await attempt(self._insist(reply.delete))
+        await self._store.drop(job.reply_to["target"])
+        if failure:
+            log.warning("job %s: the message was not deleted: %s", job.id, failure)
+        return "not deleted" if failure else "deleted"
 
     async def _outcome(self, job: Job, reply: Reply, notes: Notes) -> Outcome:
         """Draw the pictures, or find them drawn already."""
@@ -125,63 +152,156 @@ class Courier:
             return Outcome(job=job, pictures=kept)
         status, before = _Status(reply, self._platforms[job.platform].pace), notes.get("attempts") or 0
         try:
-            return await self._drawn(job, notes, status)
+            return await self._drawn(job, reply, notes, status)
         except asyncio.CancelledError:  # we are stopping, which is no fault of the job's
             await notes.set("attempts", before)
             raise
         finally:
             await status.settle()
 
-    async def _drawn(self, job: Job, notes: Notes, status: _Status) -> Outcome:
+    async def _drawn(self, job: Job, reply: Reply, notes: Notes, status: _Status) -> Outcome:
         """Draw the pictures, and keep them before anything else can happen."""
-        async with aclosing(self._draw(job)) as events:
+        start = await self._start_picture(job, reply)
+        pictures: list[Picture] = []
+        seconds = 0.0
+        async with aclosing(_until(self._events(job, start, notes), self._cancelled(job.id))) as events:
             async for event in events:
-                match event:
-                    case Started():
-                        await self._begin_attempt(notes)
-                    case Finished(pictures, seconds):
-                        await self._store.keep(job.id, pictures)
-                        return Outcome(job=job, pictures=pictures, seconds=seconds)
-                status.show(event)
-        raise RuntimeError("the generator stopped without finishing")
+                if isinstance(event, Finished):
+                    pictures += event.pictures
+                    seconds += event.seconds
+                else:
+                    status.show(event)
+        await self._store.keep(job.id, pictures)
+        return Outcome(job=job, pictures=pictures, seconds=seconds)
+
+    async def _events(self, job: Job, start: bytes | None, notes: Notes) -> AsyncGenerator[Event, None]:
+        """Yield the events of all of a job's drawings as those of one."""
+        count, begun = len(job.requests), False
+        for number, request in enumerate(job.requests):
+            async with aclosing(self._draw(job, request, start)) as events:
+                finished = False
+                async for event in self._speeds.told(request, events):
+                    match event:
+                        case Started() if not begun:
+                            begun = True
+                            await self._begin_attempt(notes)
+                        case Step(index, total):
+                            event = replace(event, index=number * total + index, total=count * total)  # noqa: PLW2901
+                        case Finished():
+                            finished = True
+                    yield event
+                if not finished:
+                    raise RuntimeError("the generator stopped without finishing")
+
+    async def _cancelled(self, job_id: str) -> None:
+        """Wait until somebody cancels a job, also where it cannot be seen for a while."""
+        while failure := await attempt(self._store.cancelled(job_id)):
+            log.warning("job %s: cannot see whether it is cancelled: %r", job_id, failure)
+            await asyncio.sleep(LONGEST_WAIT)
+
+    async def _start_picture(self, job: Job, reply: Reply) -> bytes | None:
+        """Return the picture that a job starts from; the first time, it is fetched and kept for those that follow."""
+        if not job.request.image:
+            return None
+        kept = await self._store.file(job.request.image)
+        if kept is None:
+            fetched = await attempt(self._insist(reply.start_picture))
+            if isinstance(fetched, BadRequest):
+                raise fetched
+            if not isinstance(fetched, bytes):
+                log.warning("job %s: its picture did not come: %s", job.id, fetched)
+                raise Told(LOST_START)
+            kept = await asyncio.to_thread(vet, fetched)
+            await self._store.keep_file(job.request.image, kept)
+        return kept
 
     async def _begin_attempt(self, notes: Notes) -> None:
         attempts = (notes.get("attempts") or 0) + 1
         if attempts > ATTEMPTS:
-            raise Told(GAVE_UP.format(attempts=ATTEMPTS))
+            raise Told(GAVE_UP, attempts=ATTEMPTS)
         await notes.set("attempts", attempts)
 
     def _reason(self, job: Job, error: Exception) -> str:
         if isinstance(error, Told):
-            return str(error)
+            return error.into(job.language)
         log.error("job %s failed", job.id, exc_info=error)
-        return SORRY.format(id=job.id)
+        return say(job.language, SORRY, id=job.id)
 
     async def _deliver(self, outcome: Outcome, reply: Reply) -> str:
         """Go down the ladder; return the name of the way that worked."""
         for way in reply.ways:
             name = getattr(way, "__name__", "delivered")
-            failure = await attempt(self._insist(way, outcome))
+            failure = await attempt(self._insist(partial(way, outcome)))
             if failure is None:
                 return name
             unexpected = None if isinstance(failure, Undelivered) else failure
             log.warning("job %s: %s did not work: %s", outcome.job.id, name, failure, exc_info=unexpected)
         return "kept"  # `imagine show` has it
 
-    async def _insist(self, way: Callable[[Outcome], Awaitable[None]], outcome: Outcome) -> None:
-        """Try a way until it works or says no; wait as long as it asks in between."""
+    async def _insist(self, call: Callable[[], Awaitable[T]]) -> T:
+        """Make a call until it works or is refused; wait as long as it asks in between."""
         deadline = time.monotonic() + PATIENCE
         for tries in itertools.count():
             try:
-                await way(outcome)
+                return await call()
             except Busy as busy:
                 backoff = min(FIRST_WAIT * 2**tries, LONGEST_WAIT) * random.uniform(0.5, 1)  # noqa: S311  not a secret
                 wait = max(backoff, busy.retry_after or 0)
                 if time.monotonic() + wait > deadline:
                     raise Refused("busy", str(busy)) from busy
                 await asyncio.sleep(wait)
-            else:
+        raise AssertionError("unreachable")
+
+
+async def _until(events: AsyncGenerator[Event, None], cancelled: Awaitable[None]) -> AsyncGenerator[Event, None]:
+    """Yield events until there are no more, or somebody cancels; then raise. What is finished is not cancelled any more."""
+    stop = asyncio.ensure_future(cancelled)
+    upcoming: asyncio.Future[Event] | None = None
+    try:
+        while True:
+            upcoming = asyncio.ensure_future(anext(events))
+            await asyncio.wait({upcoming, stop}, return_when=asyncio.FIRST_COMPLETED)
+            if upcoming.done() and isinstance(upcoming.exception(), StopAsyncIteration):
                 return
+            if stop.done() and not (upcoming.done() and isinstance(upcoming.result(), Finished)):
+                raise Told(CANCELLED)
+            yield upcoming.result()
+    finally:
+        stop.cancel()
+        if upcoming and not upcoming.done():
+            upcoming.cancel()
+            await asyncio.wait({upcoming})
+        await events.aclose()
+
+
+class Speeds:
+    """What is known of how quick the models are here: seconds for a unit of effort, learned from every drawing."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    async def told(self, request: ImageRequest, events: AsyncGenerator[Event, None]) -> AsyncGenerator[Event, None]:
+        """Yield the events of a drawing, those that lack it with the seconds that are left; learn from how it went."""
+        name = f"speed {request.model}"
+        usual = json.loads(await self._store.recall(name) or "null")  # seconds for a unit, and for a job
+        begun = time.monotonic()
+        async for event in events:
+            match event:
+                case Queued(ahead, None) if usual:
+                    yield Queued(ahead, ahead * usual["job"] + effort(request) * usual["unit"])
+                case Started():
+                    begun = time.monotonic()
+                    yield event
+                case Step(index, total, seconds=None):
+                    passed = time.monotonic() - begun
+                    yield replace(event, seconds=passed / index * (total - index))
+                case Finished(_, seconds):
+                    now = {"unit": seconds / effort(request), "job": seconds}
+                    learned = {key: value + LEARNING * (now[key] - value) for key, value in (usual or now).items()}
+                    await self._store.remember(name, json.dumps(learned), forever=True)
+                    yield event
+                case _:
+                    yield event
 
 
 class Pace:
@@ -209,10 +329,14 @@ class _Status:
         self._reply, self._pace = reply, pace
         self._next = time.monotonic() + reply.edit_every  # the answer to the command stands there already
         self._shown: Event | None = None
+        self._preview = b""  # the last one, which may have come when it was too soon to show it
         self._sending: asyncio.Task[None] | None = None
 
     def show(self, event: Event) -> None:
         """Start to show an event, unless that is too soon after the last one, or for the platform."""
+        if isinstance(event, Step):
+            self._preview = event.preview or self._preview
+            event = replace(event, preview=self._preview)
         busy = self._sending and not self._sending.done()
         if busy or event == self._shown or time.monotonic() < self._next:
             return
@@ -246,21 +370,27 @@ async def attempt(work: Awaitable[T]) -> T | Exception:
         return error
 
 
-def describe(event: Event) -> str:
+def describe(event: Event, language: str = ENGLISH) -> str:
     """Say in words how far a job is."""
     match event:
         case Queued(0):
-            return "next in line"
+            words = say(language, "next in line")
         case Queued(1):
-            return "1 drawing ahead"
+            words = say(language, "1 drawing ahead")
         case Queued(ahead):
-            return f"{ahead} drawings ahead"
+            words = say(language, "{ahead} drawings ahead", ahead=ahead)
+        case Waking(None):
+            words = say(language, "waking a GPU")
         case Waking(seconds):
-            return "waking a GPU" + (f", usually about {seconds:.0f} s" if seconds else "")
+            return say(language, "waking a GPU, usually about {seconds:.0f} s", seconds=seconds)
         case Step(index, total):
-            return f"step {index} of {total}"
+            words = say(language, "step {index} of {total}", index=index, total=total)
         case _:
-            return "getting ready"
+            words = say(language, "getting ready")
+    seconds = getattr(event, "seconds", None)
+    if seconds is None or seconds < SOONEST:
+        return words
+    return f"{words} · {say(language, 'about {seconds:.0f} s', seconds=seconds)}"
 
 
 def summary(outcome: Outcome) -> str:
@@ -268,4 +398,4 @@ def summary(outcome: Outcome) -> str:
     if outcome.reason:
         return outcome.reason
     seconds = "" if outcome.seconds is None else f" · {outcome.seconds:.1f} s"
-    return settings(outcome.job.request) + seconds
+    return settings(outcome.job.request, outcome.job.language) + seconds

@@ -30,9 +30,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import modal
 
-from bot.errors import BadRequest, NotTaken, Told
+from bot.errors import BadRequest, Told
 from bot.models import DEFAULT, MODELS, ROWS
 from bot.request import MAX_PICTURES, SEEDS, Event, Finished, ImageRequest, Job, Queued, Waking, compose
+from bot.texts import Phrase
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -62,14 +63,13 @@ DRAWINGS: Final = 4  # at most in one container: one is drawn, the others wait t
 ABREAST: Final = 2  # what Modal aims at: the next one is there when the first is done, and more wake another GPU
 COMMANDS: Final = 100  # at a time in one `web`: each takes milliseconds
 JOBS: Final = 200  # at a time in one `courier`: each mostly waits
-SOON: Final = 0.8  # seconds to take a promise back, of the three that the platforms wait
 LOOK_AGAIN: Final = 2.0  # seconds between two looks at whether the GPU is awake
 
 CHAT: Final = ("SLACK_SIGNING_SECRET", "SLACK_BOT_TOKEN", "DISCORD_PUBLIC_KEY", "DISCORD_APPLICATION_ID", "DISCORD_BOT_TOKEN")
 WEIGHTS: Final = "/weights"
 
-LOST: Final = "The GPU broke off in the middle, twice. Please try again in a minute, or ask for less at a time."
-TOO_LONG: Final = "That took more than {minutes} minutes, so I stopped it. Please try it smaller, or with fewer steps."
+LOST: Final = Phrase("The GPU broke off in the middle, twice. Please try again in a minute, or ask for less at a time.")
+TOO_LONG: Final = Phrase("That took more than {minutes} minutes, so I stopped it. Please try it smaller, or with fewer steps.")
 
 
 def requirements(extra: str | None = None) -> list[str]:
@@ -98,6 +98,7 @@ app: Final = modal.App(NAME)
 with light.imports():  # type: ignore[no-untyped-call]
     from bot import courier, platforms
     from bot import web as doors
+    from bot.desk import Desk
     from bot.store import ModalStore
 
 
@@ -113,28 +114,21 @@ def web() -> "FastAPI":
 async def _parts() -> AsyncIterator["doors.Parts"]:
     async with platforms.open_session() as session:
         yield doors.Parts(
-            slack=platforms.in_slack(os.environ, session, _submit, DEFAULT),
-            discord=platforms.in_discord(os.environ, session, _submit, DEFAULT),
+            slack=platforms.in_slack(os.environ, session, _desk()),
+            discord=platforms.in_discord(os.environ, session, _desk()),
             page=None,  # anybody on the internet could draw with it
             pictures=ModalStore(jobs, pictures).pictures,
             health=lambda: {"models": list(MODELS), "platforms": platforms.states()},
         )
 
 
-async def _submit(job: Job) -> Job:
-    """Write a job down, and hand it to a courier. Raises `NotTaken` where that does not work at once."""
-    store = ModalStore(jobs, pictures)
-    try:
-        async with asyncio.timeout(platforms.HAND_OVER):
-            held = await store.claim(job)
-            if held.id == job.id:
-                await Courier().carry.spawn.aio(job.id)
-    except Exception as error:
-        log.exception("job %s was not taken", job.id)
-        with suppress(Exception):  # a courier may yet hear of it, and must not carry what nobody waits for
-            await asyncio.wait_for(store.finish(job.id, "not taken"), SOON)
-        raise NotTaken from error
-    return held
+def _desk() -> "Desk":
+    return Desk(ModalStore(jobs, pictures), _hand_over, DEFAULT)
+
+
+async def _hand_over(job: Job) -> None:
+    """Hand a job to a courier; by its id, for the courier may be of the next version."""
+    await Courier().carry.spawn.aio(job.id)
 
 
 @app.cls(
@@ -155,8 +149,8 @@ class Courier:
         self._store = ModalStore(jobs, pictures)
         self._session = platforms.open_session()
         on = {
-            "slack": platforms.in_slack(os.environ, self._session, _submit, DEFAULT),
-            "discord": platforms.in_discord(os.environ, self._session, _submit, DEFAULT),
+            "slack": platforms.in_slack(os.environ, self._session, _desk()),
+            "discord": platforms.in_discord(os.environ, self._session, _desk()),
         }
         here = {name: platform for name, platform in on.items() if platform}
         self._courier = courier.Courier(draw=_draw, store=self._store, platforms=here)
@@ -174,15 +168,15 @@ class Courier:
             await self._courier.carry(record)
 
 
-async def _draw(job: Job) -> abc.AsyncGenerator[Event, None]:
+async def _draw(job: Job, request: ImageRequest, image: bytes | None) -> abc.AsyncGenerator[Event, None]:
     """Have a job drawn; where the container dies over it, once more in another."""
     for again in (True, False):
         try:
-            async with aclosing(_events(job.request)) as events:
+            async with aclosing(_events(request, image)) as events:
                 async for event in events:
                     yield event
         except modal.exception.FunctionTimeoutError as error:
-            raise Told(TOO_LONG.format(minutes=DRAWING // MINUTES)) from error
+            raise Told(TOO_LONG, minutes=DRAWING // MINUTES) from error
         except (modal.exception.RemoteError, modal.exception.InternalFailure) as error:
             log.warning("job %s: the generator was lost: %s", job.id, error)
             if not again:
@@ -191,10 +185,10 @@ async def _draw(job: Job) -> abc.AsyncGenerator[Event, None]:
             return
 
 
-async def _events(request: ImageRequest) -> abc.AsyncGenerator[Event, None]:
+async def _events(request: ImageRequest, image: bytes | None) -> abc.AsyncGenerator[Event, None]:
     """Call the generator; until it answers, say that it is waking."""
     called = time.monotonic()
-    events = pool(request.model).generate.remote_gen.aio(request)
+    events = pool(request.model).generate.remote_gen.aio(request, image=image)
     first: asyncio.Task[Event] = asyncio.ensure_future(anext(events))
     try:
         usual: float | None = None
@@ -246,13 +240,15 @@ class Generator:
             list(self._loaded().generate(compose("a fox", model=self.model, num_inference_steps=1)))
 
     @modal.method()
-    def generate(self, request: ImageRequest, batch_size: int = 1) -> abc.Generator[Event, None, None]:
+    def generate(
+        self, request: ImageRequest, batch_size: int = 1, image: bytes | None = None
+    ) -> abc.Generator[Event, None, None]:
         """Yield the events of a drawing. No randomness but the request's own seed goes into it, so a snapshot repeats none."""
         self._inside += 1
         try:
             if self._inside > 1:
                 yield Queued(self._inside - 1)
-            yield from self._loaded().generate(request, batch_size=batch_size)
+            yield from self._loaded().generate(request, batch_size=batch_size, image=image)
         except Told:
             raise
         except Exception:  # noqa: BLE001  the caller has no torch, and could not unpack torch's own exceptions

@@ -30,14 +30,17 @@ from nacl.signing import VerifyKey
 
 from bot import command
 from bot.courier import EDIT_EVERY, Pace, describe, summary
+from bot.desk import Caller, Proposal
 from bot.errors import BadRequest, Busy, NotTaken, Refused, Stranger, Told, Undelivered, retry_after
 from bot.models import MODELS
-from bot.request import MAX_PICTURES, PROMPT_LIMIT, SEEDS, Event, ImageRequest, Job, settings, shorten
+from bot.request import MAX_PICTURES, PROMPT_LIMIT, SEEDS, Event, Job, settings, shorten
+from bot.texts import language
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Mapping
+    from collections.abc import Awaitable, Iterable, Mapping
 
     from bot.courier import Notes, Outcome
+    from bot.desk import Desk
 
 log: Final = logging.getLogger(__name__)
 
@@ -87,18 +90,17 @@ class Discord:
         application_id: str,
         token: str,
         session: aiohttp.ClientSession,
-        submit: Callable[[Job], Awaitable[Job]],
-        model: str,
+        desk: Desk | None,
         api_url: str = API_URL,
     ) -> None:
-        """Take `submit`, which keeps a job and returns the job that holds its claim. Needs a running event loop."""
+        """Take the desk, which takes orders. Needs a running event loop."""
         Route.BASE = api_url.rstrip("/")
         self.pace = Pace(STATUSES)
         self._key = VerifyKey(bytes.fromhex(public_key))
         self.application_id, self.session = int(application_id), session
         self.client = _offline_client(self.application_id, token, session)
         self.tree = _Tree(self.client)
-        self.tree.add_command(imagine_command(submit, model))
+        self.tree.add_command(imagine_command(desk))
 
     def verify(self, headers: Mapping[str, str], body: bytes) -> None:
         """Raise `Stranger` unless Discord signed this body in the last five minutes."""
@@ -120,7 +122,7 @@ class Discord:
             # The library starts a task of its own, which takes along the context that we make here.
             contextvars.copy_context().run(self._receive, interaction, answer)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise BadRequest(f"not an interaction: {type(error).__name__}") from error
+            raise BadRequest("not an interaction: {error}", error=type(error).__name__) from error
         return await answer.given()
 
     def reply(self, job: Job, _notes: Notes) -> _Reply:
@@ -136,7 +138,7 @@ class Discord:
         self.client._connection.parse_interaction_create(interaction)  # type: ignore[arg-type]
 
 
-def imagine_command(submit: Callable[[Job], Awaitable[Job]], default_model: str) -> app_commands.Command[Any, ..., None]:
+def imagine_command(desk: Desk | None) -> app_commands.Command[Any, ..., None]:
     """Build `/imagine` as Discord shows it: each flag of the grammar is an option too."""
 
     @app_commands.command(name="imagine", description="Draw a picture of what you type")
@@ -160,9 +162,18 @@ def imagine_command(submit: Callable[[Job], Awaitable[Job]], default_model: str)
         model: str | None = None,
     ) -> None:
         options = {"n": n, "ar": ar, "size": size, "seed": seed, "no": no, "steps": steps, "guidance": guidance, "model": model}
-        request = command.read(prompt, model=default_model, options=options)
-        job = await submit(_job(interaction, request))
-        await interaction.response.send_message(_status(job, f"Drawing · {settings(job.request)}"), suppress_embeds=True)
+        if desk is None:
+            raise NotTaken
+        caller = _caller(interaction)
+        if (shown := await desk.settings(prompt, caller)) is not None:
+            await interaction.response.send_message(shown, ephemeral=True)
+            return
+        ordered = await desk.order(prompt, caller, options=options)
+        if isinstance(ordered, Proposal):
+            raise Told("Several pictures at once work in Slack only, so far.")
+        await interaction.response.send_message(
+            _status(ordered, f"Drawing · {settings(ordered.request)}"), suppress_embeds=True
+        )
 
     return imagine
 
@@ -171,15 +182,16 @@ def _choices(names: Iterable[str]) -> list[app_commands.Choice[str]]:
     return [app_commands.Choice(name=name, value=name) for name in names]
 
 
-def _job(interaction: discord.Interaction, request: ImageRequest) -> Job:
+def _caller(interaction: discord.Interaction) -> Caller:
     channel = "" if interaction.channel_id is None else str(interaction.channel_id)
     address = {"token": interaction.token, "channel": channel, "user": str(interaction.user.id)}
-    return Job(
+    return Caller(
         claim=f"discord:{interaction.id}",
-        request=request,
         platform="discord",
         person=f"discord:{interaction.user.id}",
         reply_to=address,
+        language=language(str(interaction.locale)),
+        place=str(interaction.guild_id or ""),
     )
 
 
@@ -197,6 +209,14 @@ class _Reply:
     async def status(self, event: Event) -> None:
         """Edit the answer that Discord shows under the command."""
         await self._edit(f"Drawing · {describe(event)}")
+
+    async def start_picture(self) -> bytes | None:
+        """Nothing comes with a command, so far."""
+        return None
+
+    async def delete(self) -> None:
+        """Delete the message whose button was pressed."""
+        await _sent(self._webhook.delete_message(ORIGINAL))
 
     async def in_place(self, outcome: Outcome) -> None:
         """Turn the answer under the command into the outcome; Discord allows it for 15 minutes."""
@@ -299,7 +319,8 @@ class _Tree(app_commands.CommandTree[discord.Client]):
         cause = getattr(error, "original", error)
         if not isinstance(cause, Told):
             log.error("interaction %s failed", interaction.id, exc_info=cause)
-        words = str(cause) if isinstance(cause, Told) else str(NotTaken())
+        told = cause if isinstance(cause, Told) else NotTaken()
+        words = told.into(language(str(interaction.locale)))
         await interaction.response.send_message(shorten(words, 2000), ephemeral=True, allowed_mentions=NOBODY)
 
 

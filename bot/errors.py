@@ -2,9 +2,9 @@
 
 ImagineError
 ├── Stranger       nobody we trust signed this request: a bare 401
-├── Told           the message is shown to the person word for word, so it is written for them
+├── Told           the message is shown to the person, in their language, so it is written for them
 │   ├── BadRequest     what they asked cannot be drawn; the message says what to type instead
-│   ├── HelpWanted     they asked for help; the message is the help
+│   ├── HelpWanted     they asked for help; the message is the help (in `command`, which knows it)
 │   ├── TooLarge       the machine's memory does not hold it, one picture at a time either
 │   └── NotTaken       we could not write the job down, so nothing was promised
 └── Undelivered    a platform did not take what we sent; logged, never shown
@@ -13,6 +13,8 @@ ImagineError
 """
 
 from collections.abc import Mapping
+
+from bot.texts import ENGLISH, Phrase, say
 
 
 class ImagineError(Exception):
@@ -24,29 +26,37 @@ class Stranger(ImagineError):
 
 
 class Told(ImagineError):
-    """The message is for the person who asked, word for word."""
+    """The message is for the person who asked: a template, and what goes into it, so that it can be said in their language."""
+
+    def __init__(self, template: str, /, **values: object) -> None:
+        super().__init__(template)
+        self.template, self.values = template, values
+
+    def __str__(self) -> str:
+        """Say it in English, for the log."""
+        return self.into(ENGLISH)
+
+    def into(self, language: str) -> str:
+        """Say it in a language."""
+        return say(language, self.template, **self.values)
 
 
 class BadRequest(Told):
     """What was asked cannot be drawn as it stands."""
 
 
-class HelpWanted(Told):
-    """The person asked how this works."""
-
-
 class TooLarge(Told):
     """The machine's memory does not hold it."""
 
-    def __init__(self) -> None:
-        super().__init__("That is more than this machine's memory holds. Please try it smaller: --size makes it so.")
+    def __init__(self, *_: object) -> None:
+        super().__init__(Phrase("That is more than this machine's memory holds. Please try it smaller: --size makes it so."))
 
 
 class NotTaken(Told):
     """The job could not be written down, so nothing was promised."""
 
-    def __init__(self) -> None:
-        super().__init__("I could not take that just now. Please try again in a moment.")
+    def __init__(self, *_: object) -> None:
+        super().__init__(Phrase("I could not take that just now. Please try again in a moment."))
 
 
 class Undelivered(ImagineError):

@@ -21,6 +21,7 @@ from diffusers.utils import logging as diffusers_logging
 from bot import recipe
 from bot.errors import Told, TooLarge
 from bot.request import Event, Finished, ImageRequest, Picture, Started, Step
+from bot.texts import Phrase
 
 if TYPE_CHECKING:
     from collections import abc
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 log: Final = logging.getLogger(__name__)
 
 GIB: Final = 2**30  # bytes
+WEIGHTLESS: Final = Phrase("The weights of {model} are not on this machine. Whoever runs this bot can fetch them.")
 ROOM: Final = 3  # GiB that a drawing needs besides the largest network, where the networks take turns on the GPU
 
 
@@ -170,7 +172,7 @@ def _load(model: Model, device: str, memory: float) -> Any:
         )
     except OSError as error:
         log.exception("%s was not loaded", model.name)
-        raise Told(f"The weights of {model.name} are not on this machine. Whoever runs this bot can fetch them.") from error
+        raise Told(WEIGHTLESS, model=model.name) from error
     _place(pipeline, model, device, memory)
     pipeline.set_progress_bar_config(disable=True)
     log.info("loaded %s on %s in %.1f s", model.name, device, time.perf_counter() - begun)

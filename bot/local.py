@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import sqlite3
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
@@ -18,10 +17,11 @@ from filelock import FileLock, Timeout
 
 from bot.apart import Apart
 from bot.courier import Courier
-from bot.errors import NotTaken, Told
+from bot.desk import Desk
+from bot.errors import Told
 from bot.models import DEFAULT, MODELS
 from bot.page import Page
-from bot.platforms import HAND_OVER, check, in_discord, in_slack, open_session, states
+from bot.platforms import check, in_discord, in_slack, open_session, states
 from bot.request import Event, ImageRequest, Job, Queued, find
 from bot.store import LocalStore, Record
 from bot.turns import Turns
@@ -57,7 +57,7 @@ def default_model() -> str:
 class Draws(Protocol):
     """What `bot.gen.Generator` does, wherever it is done."""
 
-    def generate(self, request: ImageRequest) -> abc.Generator[Event, None, None]:
+    def generate(self, request: ImageRequest, *, image: bytes | None = None) -> abc.Generator[Event, None, None]:
         """Yield the events of a drawing, the last one `Finished`; closing the iterator stops it."""
 
     def load(self) -> None:
@@ -78,16 +78,16 @@ class Studio:
         self._generator: Draws | None = None
         self._thread = ThreadPoolExecutor(1, "studio")
 
-    async def draw(self, job: Job) -> AsyncGenerator[Event, None]:
-        """Wait for this person's turn, then draw."""
-        with self.turns.queue(job.person, cost=job.request.n) as ticket:
+    async def draw(self, job: Job, request: ImageRequest, image: bytes | None) -> AsyncGenerator[Event, None]:
+        """Wait for this person's turn, then draw one of a job's requests."""
+        with self.turns.queue(job.person, cost=request.n) as ticket:
             while not ticket.called.is_set():
                 ahead = self.turns.ahead(ticket)
                 yield Queued(ahead)
                 with suppress(TimeoutError):
                     await asyncio.wait_for(ticket.called.wait(), LOOK_AGAIN * (1 + ahead / FAR_BACK))
-            generator = await self.load(job.request.model)
-            events = generator.generate(job.request)
+            generator = await self.load(request.model)
+            events = generator.generate(request, image=image)
             try:
                 while (event := await self._in_thread(next, events, None)) is not None:
                     yield event
@@ -117,27 +117,17 @@ class Studio:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work, *arguments)
 
 
-class Desk:
-    """Takes jobs in, and sees each carried."""
+class Couriers:
+    """Sees each job carried, in this process."""
 
     def __init__(self, store: LocalStore) -> None:
         self._store = store
         self._tasks: set[asyncio.Task[Any]] = set()  # asyncio itself holds tasks only weakly
         self.courier: Courier
 
-    async def submit(self, job: Job) -> Job:
-        """Write a job down, then start on it. Raises `NotTaken` where that does not work at once."""
-        try:
-            async with asyncio.timeout(HAND_OVER):
-                held = await self._store.claim(job)
-        except (sqlite3.Error, OSError) as error:  # a timeout is an OSError
-            log.exception("job %s was not taken", job.id)
-            if isinstance(error, TimeoutError):  # it may yet be written down, and nobody waits for it any more
-                self.start(self._store.finish(job.id, "not taken"))
-            raise NotTaken from error
-        if held.id == job.id:
-            self.start(self.courier.carry(Record(job=job)))
-        return held
+    async def take(self, job: Job) -> None:
+        """Start on a job that is written down."""
+        self.start(self.courier.carry(Record(job=job)))
 
     async def resume(self) -> None:
         """Start on what was promised before this process began."""
@@ -179,20 +169,19 @@ async def parts(
     async with AsyncExitStack() as stack:
         store = await stack.enter_async_context(LocalStore(folder or home()))
         session = await stack.enter_async_context(open_session())
-        desk = Desk(store)
-        page = Page(submit=desk.submit, store=store, model=model)
-        slack = in_slack(environ, session, desk.submit, model)
-        discord = in_discord(environ, session, desk.submit, model)
+        couriers = Couriers(store)
+        desk = Desk(store, couriers.take, model)
+        page, slack, discord = Page(desk), in_slack(environ, session, desk), in_discord(environ, session, desk)
         on: dict[str, Platform | None] = {"page": page, "slack": slack, "discord": discord}
         platforms = {name: platform for name, platform in on.items() if platform}
         for name, state in states(environ).items():
             log.info("%s is %s", name, state)
-        desk.courier = Courier(draw=studio.draw, store=store, platforms=platforms)
+        couriers.courier = Courier(draw=studio.draw, store=store, platforms=platforms)
         stack.callback(studio.close)
-        stack.push_async_callback(desk.close)
-        await desk.resume()
-        stack.callback(desk.start(studio.load(model)).cancel)  # the doors are open meanwhile
-        stack.callback(desk.start(_forget_daily(store)).cancel)
+        stack.push_async_callback(couriers.close)
+        await couriers.resume()
+        stack.callback(couriers.start(studio.load(model)).cancel)  # the doors are open meanwhile
+        stack.callback(couriers.start(_forget_daily(store)).cancel)
 
         def health() -> Mapping[str, Any]:
             return {

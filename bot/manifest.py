@@ -6,16 +6,12 @@ https://docs.slack.dev/reference/app-manifest and https://discord.com/developers
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import discord as discord_py
 from discord import app_commands
 
 from bot import discord, slack
-from bot.models import DEFAULT
-
-if TYPE_CHECKING:
-    from bot.request import Job
 
 PLACEHOLDER: Final = "https://your-bot.example.com"
 
@@ -53,11 +49,7 @@ def for_slack(url: str = PLACEHOLDER) -> dict[str, Any]:
 def for_discord() -> list[dict[str, Any]]:
     """Return the commands as they are registered with Discord."""
     tree = app_commands.CommandTree(discord_py.Client(intents=discord_py.Intents(guilds=True)))
-    return [discord.imagine_command(_nobody, DEFAULT).to_dict(tree)]
-
-
-async def _nobody(job: Job) -> Job:
-    return job
+    return [discord.imagine_command(None).to_dict(tree)]
 
 
 def as_json(manifest: Any) -> str:

@@ -52,7 +52,11 @@ class Model:
         width, height = (self._nearest(side) for side in (math.sqrt(area * ratio), math.sqrt(area / ratio)))
         if not (self.min_side <= width <= self.max_side and self.min_side <= height <= self.max_side):
             widest = min(self.max_side**2 / area, area / self.min_side**2)
-            raise BadRequest(f"That shape is too long for {self.name}: try one between 1:{widest:.3g} and {widest:.3g}:1.")
+            raise BadRequest(
+                "That shape is too long for {model}: try one between 1:{widest:.3g} and {widest:.3g}:1.",
+                model=self.name,
+                widest=widest,
+            )
         return width, height
 
     def _nearest(self, side: float) -> int:

@@ -11,15 +11,16 @@ from collections import defaultdict
 from importlib import resources
 from typing import TYPE_CHECKING, Any, Final
 
-from bot import command
 from bot.courier import Pace, describe, summary
+from bot.desk import Caller, Proposal
 from bot.request import Event, Job, Step, settings
+from bot.texts import language
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator
 
     from bot.courier import Notes, Outcome
-    from bot.store import Store
+    from bot.desk import Desk
 
 HTML: Final = resources.files("bot").joinpath("page.html").read_text("utf-8")
 
@@ -27,24 +28,28 @@ HTML: Final = resources.files("bot").joinpath("page.html").read_text("utf-8")
 class Page:
     """Everybody who looks at the page of this server."""
 
-    def __init__(self, *, submit: Callable[[Job], Awaitable[Job]], store: Store, model: str) -> None:
-        """Take `submit`, which keeps a job and returns the job that holds its claim."""
-        self._submit, self._store, self._model = submit, store, model
+    def __init__(self, desk: Desk) -> None:
+        """Take the desk, which takes orders."""
+        self._desk, self._store = desk, desk.store
         self._watchers: defaultdict[str, set[asyncio.Queue[dict[str, Any]]]] = defaultdict(set)
         self.pace = Pace(per_minute=1_000_000)  # the page is ours, and bears all there are
         self._latest: dict[str, dict[str, Any]] = {}  # of jobs under way, for those who come later
 
-    async def imagine(self, text: str, *, claim: str, person: str) -> dict[str, Any]:
+    async def imagine(self, text: str, *, claim: str, person: str, locale: str = "") -> dict[str, Any]:
         """Take what somebody typed; say that it is being drawn. Raises `Told`."""
-        job = Job(
+        text = text.removeprefix("/imagine").strip()
+        caller = Caller(
             claim=f"page:{claim}",
-            request=command.read(text.removeprefix("/imagine").strip(), model=self._model),
             platform="page",
             person=f"page:{person}",
-            reply_to={},
+            reply_to={"user": person},
+            language=language(locale),
         )
-        job = await self._submit(job)
-        return {"job": job.id, "prompt": job.request.prompt, "settings": settings(job.request)}
+        if (shown := await self._desk.settings(text, caller)) is not None:
+            return {"told": shown}
+        ordered = await self._desk.order(text, caller)
+        job = await self._desk.submit(ordered.job) if isinstance(ordered, Proposal) else ordered  # here, nobody needs asking
+        return {"job": job.id, "prompt": job.title, "settings": settings(job.request, job.language)}
 
     async def watch(self, job_id: str) -> AsyncIterator[dict[str, Any]]:
         """Yield what happens to a job, and last how it ended."""
@@ -99,7 +104,14 @@ class _Reply:
     async def status(self, event: Event) -> None:
         """Tell the page how far the job is."""
         done = event.index / event.total if isinstance(event, Step) else 0
-        self._page.tell(self._job.id, {"status": describe(event), "done": done})
+        self._page.tell(self._job.id, {"status": describe(event, self._job.language), "done": done})
+
+    async def start_picture(self) -> bytes | None:
+        """Nothing comes with a command of the page's."""
+        return None
+
+    async def delete(self) -> None:
+        """Nothing of the page's is kept but the pictures."""
 
     async def in_page(self, outcome: Outcome) -> None:
         """Note how the job ended, and tell the page to look."""

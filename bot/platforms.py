@@ -9,15 +9,13 @@ from typing import TYPE_CHECKING, Final
 import aiohttp
 
 from bot import discord, slack
-from bot.errors import NotTaken, Told, Undelivered
-from bot.models import DEFAULT
+from bot.errors import Told, Undelivered
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
-    from bot.request import Job
+    from bot.desk import Desk
 
-HAND_OVER: Final = 1.5  # seconds to write a job down before we say that we could not
 SHAPES: Final = (
     ("DISCORD_PUBLIC_KEY", "[0-9a-fA-F]{64}", "64 hexadecimal digits"),
     ("DISCORD_APPLICATION_ID", "[0-9]{15,20}", "a number of 15 to 20 digits"),
@@ -38,9 +36,7 @@ def check(environ: Mapping[str, str]) -> None:
             raise Told(f"{name} must be {what}. It is on your application's General Information page.")
 
 
-def in_slack(
-    environ: Mapping[str, str], session: aiohttp.ClientSession, submit: Callable[[Job], Awaitable[Job]], model: str
-) -> slack.Slack | None:
+def in_slack(environ: Mapping[str, str], session: aiohttp.ClientSession, desk: Desk) -> slack.Slack | None:
     """Return Slack, or None where it lacks a secret."""
     if missing(slack.ENVIRONMENT, environ):
         return None
@@ -49,15 +45,12 @@ def in_slack(
         token=environ["SLACK_BOT_TOKEN"],
         api_url=environ.get("SLACK_API_URL") or slack.API_URL,
         session=session,
-        submit=submit,
-        model=model,
+        desk=desk,
     )
 
 
-def in_discord(
-    environ: Mapping[str, str], session: aiohttp.ClientSession, submit: Callable[[Job], Awaitable[Job]], model: str
-) -> discord.Discord | None:
-    """Return Discord, or None where it lacks a secret. Needs a running event loop."""
+def in_discord(environ: Mapping[str, str], session: aiohttp.ClientSession, desk: Desk | None) -> discord.Discord | None:
+    """Return Discord, or None where it lacks a secret; without a desk, it takes no orders. Needs a running event loop."""
     if missing(discord.ENVIRONMENT, environ):
         return None
     return discord.Discord(
@@ -66,8 +59,7 @@ def in_discord(
         token=environ["DISCORD_BOT_TOKEN"],
         api_url=environ.get("DISCORD_API_URL") or discord.API_URL,
         session=session,
-        submit=submit,
-        model=model,
+        desk=desk,
     )
 
 
@@ -88,13 +80,9 @@ async def register(environ: Mapping[str, str] = os.environ) -> int:
         raise Told(f"Set {', '.join(lacks)} first; they are on your application's pages in Discord's developer portal.")
     async with open_session() as session:
         try:
-            platform = in_discord(environ, session, _not_here, DEFAULT)
+            platform = in_discord(environ, session, None)
             return await platform.register() if platform else 0
         except Undelivered as error:
             raise Told(
                 f"Discord did not take the commands ({error}). Check DISCORD_APPLICATION_ID and DISCORD_BOT_TOKEN."
             ) from error
-
-
-async def _not_here(_job: Job) -> Job:
-    raise NotTaken

@@ -6,6 +6,7 @@ The words are diffusers' own. An `ImageRequest` that exists is valid, so nobody 
 from __future__ import annotations
 
 import dataclasses
+import json
 import re
 import secrets
 import unicodedata
@@ -15,6 +16,7 @@ from typing import Any, Final
 
 from bot.errors import BadRequest
 from bot.models import MODELS, Model
+from bot.texts import ENGLISH, Phrase, say
 
 PROMPT_LIMIT: Final = 2000  # characters; Slack's alt text holds as many
 MAX_PICTURES: Final = 10  # what one Discord message can carry
@@ -23,6 +25,7 @@ IMAGE: Final = re.compile("[0-9a-f]{24}")
 SEEDS: Final = 2**32  # a seed is below this, as in most tools
 UPSCALES: Final = (1, 2)
 UPSCALED_AREA: Final = 1.2  # of the model's own: shapes are rounded, and more than that takes minutes
+UPSCALE_STRENGTH: Final = 0.3  # the share of the steps that refine the enlarged picture
 LEAST_STRENGTH: Final = 0.05
 USUAL_STRENGTH: Final = 0.6  # keeps where things are, and redraws what they are
 
@@ -61,36 +64,47 @@ class ImageRequest:
         model = find(self.model)
         if not any(character.isprintable() for character in self.prompt):
             raise BadRequest("Say what to draw, for example: /imagine a red fox in the snow")
-        at_most("prompt", len(self.prompt), PROMPT_LIMIT)
-        at_most("negative prompt", len(self.negative_prompt), PROMPT_LIMIT)
+        at_most(Phrase("The prompt"), len(self.prompt), PROMPT_LIMIT)
+        at_most(Phrase("The negative prompt"), len(self.negative_prompt), PROMPT_LIMIT)
         if self.negative_prompt and not model.guided:
-            raise BadRequest(f"{model.name} cannot be told what to leave out: drop --no, and say what you want to see instead.")
-        _within("Steps", self.num_inference_steps, 1, model.max_inference_steps, model)
-        _within("Guidance", self.guidance_scale, 0, model.max_guidance_scale, model)
-        _within("The number of pictures", self.n, 1, MAX_PICTURES)
-        _within("The seed", self.seed, 0, SEEDS - 1)
+            raise BadRequest(
+                "{model} cannot be told what to leave out: drop --no, and say what you want to see instead.", model=model.name
+            )
+        _within(Phrase("Steps"), self.num_inference_steps, 1, model.max_inference_steps, model)
+        _within(Phrase("Guidance"), self.guidance_scale, 0, model.max_guidance_scale, model)
+        _within(Phrase("The number of pictures"), self.n, 1, MAX_PICTURES)
+        _within(Phrase("The seed"), self.seed, 0, SEEDS - 1)
         self._check_start(model)
-        for name, side in (("width", self.width), ("height", self.height)):
-            _within(f"The {name}", side, model.min_side, model.max_side, model)
+        for name, side in ((Phrase("The width"), self.width), (Phrase("The height"), self.height)):
+            _within(name, side, model.min_side, model.max_side, model)
             if side % model.multiple:
                 near = round(side / model.multiple) * model.multiple
-                raise BadRequest(f"The {name} must be a multiple of {model.multiple} for {model.name}: try {near}.")
+                raise BadRequest(
+                    "{name} must be a multiple of {multiple} for {model}: try {near}.",
+                    name=name,
+                    multiple=model.multiple,
+                    model=model.name,
+                    near=near,
+                )
 
     def _check_start(self, model: Model) -> None:
         """Check what the picture starts from, and what is made of it."""
-        _within("The variation's seed", self.variation_seed, 0, SEEDS - 1)
-        _within("The variation's strength", self.variation_strength, 0, 1)
+        _within(Phrase("The variation's seed"), self.variation_seed, 0, SEEDS - 1)
+        _within(Phrase("The variation's strength"), self.variation_strength, 0, 1)
         if self.image:
             if not IMAGE.fullmatch(self.image):
                 raise BadRequest("That is not the name of a picture: attach the picture instead.")
-            _within("The strength", self.strength, LEAST_STRENGTH, 1)
+            _within(Phrase("The strength"), self.strength, LEAST_STRENGTH, 1)
         elif self.strength != 1:
             raise BadRequest("--strength says how far to go from a picture: attach one, or drop it.")
         if self.upscale not in UPSCALES:
-            raise BadRequest(f"--upscale is {' or '.join(map(str, UPSCALES))}; you asked for {shorten(f'{self.upscale}', 20)}.")
+            raise BadRequest("--upscale is 1 or 2; you asked for {asked}.", asked=shorten(f"{self.upscale}", 20))
         if self.upscale > 1 and self.width * self.height > model.width * model.height * UPSCALED_AREA:
             raise BadRequest(
-                f"That is too large to upscale for {model.name}: leave --size at {model.width}x{model.height} or less."
+                "That is too large to upscale for {model}: leave --size at {width}x{height} or less.",
+                model=model.name,
+                width=model.width,
+                height=model.height,
             )
 
     @classmethod
@@ -121,10 +135,23 @@ def compose(prompt: str, *, model: str, aspect_ratio: float | None = None, **giv
         "guidance_scale": avoids or row.guidance_scale,
         "width": width,
         "height": height,
-        "seed": secrets.randbelow(SEEDS),  # never torch's: a memory snapshot would repeat it
+        "seed": fresh_seed(),
         "strength": USUAL_STRENGTH if given.get("image") else 1.0,
     }
     return ImageRequest(prompt=prompt, model=model, **(defaults | given))
+
+
+def effort(request: ImageRequest) -> float:
+    """Reckon how much a request takes to draw: megapixels times steps, over all its pictures; the same unit for one model."""
+    megapixels = request.width * request.height / 1e6
+    steps = request.num_inference_steps * request.strength
+    enlarged = request.upscale**2 * UPSCALE_STRENGTH if request.upscale > 1 else 0
+    return megapixels * request.n * (steps + request.num_inference_steps * enlarged)
+
+
+def fresh_seed() -> int:
+    """Draw a seed from the operating system; never from torch, whose state a memory snapshot repeats."""
+    return secrets.randbelow(SEEDS)
 
 
 def find(name: str) -> Model:
@@ -132,24 +159,28 @@ def find(name: str) -> Model:
     try:
         return MODELS[name]
     except KeyError:
-        raise BadRequest(f"There is no model “{shorten(name, 50)}” here. There is: {', '.join(MODELS)}.") from None
+        models = ", ".join(MODELS)
+        raise BadRequest(
+            "There is no model “{name}” here. There is: {models}.", name=shorten(name, 50), models=models
+        ) from None
 
 
-def settings(request: ImageRequest) -> str:
+def settings(request: ImageRequest, language: str = ENGLISH) -> str:
     """Say everything but the words in one line, as people read it under a picture."""
     parts = [
         f"{request.width * request.upscale}×{request.height * request.upscale}",
-        f"{request.num_inference_steps} steps",
-        f"guidance {request.guidance_scale:g}",
-        f"seed {request.seed}",
+        say(language, "{steps} steps", steps=request.num_inference_steps),
+        say(language, "guidance {guidance:g}", guidance=request.guidance_scale),
+        say(language, "seed {seed}", seed=request.seed),
         request.model,
     ]
     if request.variation_strength:
-        parts.append(f"variation {request.variation_seed} by {request.variation_strength:g}")
+        seed, strength = request.variation_seed, request.variation_strength
+        parts.append(say(language, "variation {seed} by {strength:g}", seed=seed, strength=strength))
     if request.image:
-        parts.append(f"from a picture, strength {request.strength:g}")
+        parts.append(say(language, "from a picture, strength {strength:g}", strength=request.strength))
     if request.negative_prompt:
-        parts.insert(0, f"without {shorten(request.negative_prompt, 200)}")
+        parts.insert(0, say(language, "without {words}", words=shorten(request.negative_prompt, 200)))
     return " · ".join(parts)
 
 
@@ -160,14 +191,43 @@ def shorten(text: str, limit: int) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """A request, who made it, and where its picture goes."""
+    """A request, or several that go into one message; who made it, and where its pictures go."""
 
     claim: str  # the platform's own id of the interaction: the same one twice is the same job
     id: str = field(default_factory=lambda: secrets.token_hex(12))  # ours: unguessable, so it can name a link
     request: ImageRequest
+    others: tuple[ImageRequest, ...] = ()  # what more is drawn, for the same message
+    words: str = ""  # what the person typed, where that is not the prompt
+    errand: str = ""  # what else is to be done instead of drawing: "delete"
     platform: str
     person: str  # who asked, unique over all platforms: turns go round by this
     reply_to: Mapping[str, str]  # an address; only the platform that wrote it can read it
+    language: str = ENGLISH
+
+    @property
+    def requests(self) -> tuple[ImageRequest, ...]:
+        """All that is to be drawn, in order."""
+        return (self.request, *self.others)
+
+    @property
+    def title(self) -> str:
+        """What stands above the pictures."""
+        return self.words or self.request.prompt
+
+    def dump(self) -> str:
+        """Write it down."""
+        return json.dumps(dataclasses.asdict(self), ensure_ascii=False)
+
+    @classmethod
+    def load(cls, written: str | Mapping[str, Any]) -> Job:
+        """Read what some version of us has written down."""
+        fields = json.loads(written) if isinstance(written, str) else written
+        request, *others = (ImageRequest.restore(each) for each in (fields["request"], *fields.get("others", ())))
+        return cls(**{**fields, "request": request, "others": tuple(others)})
+
+    def alone(self) -> list[ImageRequest]:
+        """Return a request for each picture that draws it by itself, in order."""
+        return [request.alone(index) for request in self.requests for index in range(request.n)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,9 +240,10 @@ class Picture:
 
 @dataclass(frozen=True, slots=True)
 class Queued:
-    """Waiting; `ahead` jobs are drawn first."""
+    """Waiting; `ahead` jobs are drawn first. All is done in about so many `seconds`, if that is known."""
 
     ahead: int
+    seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,6 +265,7 @@ class Step:
     index: int
     total: int
     preview: bytes = b""  # now and then, a small JPEG of what one of the pictures looks like so far
+    seconds: float | None = None  # until all is done, as far as can be told
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,13 +293,20 @@ def _invisible(character: str) -> bool:
 _BIDI: Final = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 
-def at_most(name: str, length: int, limit: int) -> None:
+def at_most(name: Phrase, length: int, limit: int) -> None:
     """Refuse what is too long."""
     if length > limit:
-        raise BadRequest(f"The {name} has {length} characters; I can read {limit}. Please shorten it.")
+        raise BadRequest(
+            "{name} has {length} characters; I can read {limit}. Please shorten it.", name=name, length=length, limit=limit
+        )
 
 
-def _within(name: str, value: float, low: float, high: float, model: Model | None = None) -> None:
-    if not low <= value <= high:  # also refuses NaN
-        whose = f" for {model.name}" if model else ""
-        raise BadRequest(f"{name} must be from {low} to {high:,}{whose}; you asked for {shorten(f'{value}', 20)}.")
+def _within(name: Phrase, value: float, low: float, high: float, model: Model | None = None) -> None:
+    if low <= value <= high:  # which NaN is not
+        return
+    bounds = {"name": name, "low": low, "high": high, "asked": shorten(f"{value}", 20)}
+    if model:
+        raise BadRequest(
+            "{name} must be from {low} to {high:,} for {model}; you asked for {asked}.", model=model.name, **bounds
+        )
+    raise BadRequest("{name} must be from {low} to {high:,}; you asked for {asked}.", **bounds)

@@ -22,15 +22,18 @@ from slack_sdk.signature import SignatureVerifier
 from slack_sdk.web.async_client import AsyncWebClient
 from slack_sdk.web.async_slack_response import AsyncSlackResponse
 
-from bot import command
+from bot.actions import of_proposal
 from bot.courier import EDIT_EVERY, Pace, describe, summary
+from bot.desk import Caller, Proposal
 from bot.errors import Busy, Refused, Stranger, Told, Undelivered, retry_after
 from bot.request import Event, Job, Picture, settings, shorten
+from bot.texts import ENGLISH
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from bot.courier import Notes, Outcome
+    from bot.desk import Desk
 
 API_URL: Final = "https://slack.com/api/"
 ENVIRONMENT: Final = ("SLACK_SIGNING_SECRET", "SLACK_BOT_TOKEN")
@@ -67,13 +70,12 @@ class Slack:
         signing_secret: str,
         token: str,
         session: aiohttp.ClientSession,
-        submit: Callable[[Job], Awaitable[Job]],
-        model: str,
+        desk: Desk,
         api_url: str = API_URL,
     ) -> None:
-        """Take `submit`, which keeps a job and returns the job that holds its claim."""
+        """Take the desk, which takes orders."""
         self._verifier = SignatureVerifier(signing_secret)
-        self._submit, self._model = submit, model
+        self._desk = desk
         self.pace = Pace(STATUSES)
         self.session = session
         self.client = AsyncWebClient(token=token, base_url=api_url, session=session, retry_handlers=[])  # the courier retries
@@ -107,12 +109,17 @@ class Slack:
     ) -> BoltResponse:
         """Keep the job, then say so: only the person who asked sees the answer, and they see it at once."""
         try:
-            job = await self._submit(_read(body, site=context["site"], model=self._model))
+            text, caller = _unescape(body.get("text", "")), _caller(body, site=context["site"])
+            if (shown := await self._desk.settings(text, caller)) is not None:
+                return await ack(text=escape(shown))
+            ordered = await self._desk.order(text, caller)
         except KeyError as missing:
             return BoltResponse(status=400, body=f"no {missing} in this command")
         except Told as told:
-            return await ack(text=escape(str(told)))
-        return await ack(_status(job, f"Drawing · {settings(job.request)}"))
+            return await ack(text=escape(told.into(ENGLISH)))
+        if isinstance(ordered, Proposal):
+            return await ack(_question(ordered))
+        return await ack(_status(ordered, f"Drawing · {settings(ordered.request)}"))
 
 
 def _authorize(token: str) -> Callable[..., Awaitable[AuthorizeResult]]:
@@ -122,16 +129,17 @@ def _authorize(token: str) -> Callable[..., Awaitable[AuthorizeResult]]:
     return authorize
 
 
-def _read(body: Mapping[str, str], *, site: str, model: str) -> Job:
-    """Read a slash command. Raises `Told`, or `KeyError` for a form that is not one."""
+def _caller(body: Mapping[str, str], *, site: str) -> Caller:
+    """Read who gives a slash command. Raises `KeyError` for a form that is not one."""
     team, channel, user = body["team_id"], body["channel_id"], body["user_id"]
     address = {"team": team, "channel": channel, "user": user, "response_url": body["response_url"], "site": site}
-    return Job(
+    return Caller(
         claim=f"slack:{team}:{body['trigger_id']}",
-        request=command.read(_unescape(body.get("text", "")), model=model),
         platform="slack",
         person=f"slack:{team}:{user}",
         reply_to=address,
+        language=ENGLISH,
+        place=team,
     )
 
 
@@ -149,6 +157,14 @@ class _Reply:
     async def status(self, event: Event) -> None:
         """Post the message that will become the picture, or edit it."""
         await self._show(self._channel, _status(self._job, f"Drawing · {describe(event)}"))
+
+    async def start_picture(self) -> bytes | None:
+        """Nothing comes with a slash command."""
+        return None
+
+    async def delete(self) -> None:
+        """Delete the message that the job names."""
+        await _sent(self._client.chat_delete(channel=self._channel, ts=self._job.reply_to["ts"]))
 
     async def in_channel(self, outcome: Outcome) -> None:
         """Turn the status message into the outcome."""
@@ -294,6 +310,22 @@ class _Reply:
         if not self._notes.get("responded"):
             await _post(self._slack.session, self._job.reply_to["response_url"], json=message)
             await self._notes.set("responded", "yes")
+
+
+def _question(proposal: Proposal) -> dict[str, Any]:
+    """Ask whether to draw so much."""
+    elements = [
+        {
+            "type": "button",
+            "text": {"type": "plain_text", "text": button.label},
+            "action_id": button.press.pack(),
+            "value": button.press.pack(),
+        }
+        for row in of_proposal(proposal.job)
+        for button in row
+    ]
+    prompt = shorten(proposal.job.title, SHOWN)
+    return {"text": escape(prompt), "blocks": [_prompt(prompt), {"type": "actions", "elements": elements}]}
 
 
 def _status(job: Job, words: str) -> dict[str, Any]:

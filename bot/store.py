@@ -13,6 +13,7 @@ import os
 import shutil
 import sqlite3
 import time
+from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from functools import partial
@@ -32,6 +33,7 @@ T = TypeVar("T")
 Work: TypeAlias = "Callable[[sqlite3.Connection], T]"
 
 KEPT_FOR: Final = 30 * 24 * 3600  # seconds: how long jobs and pictures can be asked for again
+LOOK_AGAIN: Final = 1.0  # seconds between two looks at whether a job is cancelled, where another machine may say so
 
 SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS jobs (
@@ -41,6 +43,12 @@ CREATE TABLE IF NOT EXISTS jobs (
     notes   TEXT NOT NULL DEFAULT '{}',
     outcome TEXT,
     made    REAL NOT NULL
+);
+CREATE TABLE IF NOT EXISTS papers (
+    name    TEXT PRIMARY KEY,
+    text    TEXT NOT NULL,
+    made    REAL NOT NULL,
+    forever INTEGER NOT NULL
 );
 CREATE INDEX IF NOT EXISTS unfinished ON jobs (made) WHERE outcome IS NULL;
 """
@@ -79,6 +87,30 @@ class Store(Protocol):
     async def pictures(self, job_id: str) -> Sequence[Picture]:
         """Return the kept pictures of a job, in order; none if there are none."""
 
+    async def drop(self, job_id: str) -> None:
+        """Delete the pictures of a job."""
+
+    async def cancel(self, job_id: str) -> None:
+        """Ask whoever carries a job to stop; nothing happens where nobody does."""
+
+    async def cancelled(self, job_id: str) -> None:
+        """Wait until somebody cancels a job."""
+
+    async def remember(self, name: str, text: str, *, forever: bool = False) -> None:
+        """Write something down under a name, in place of what was there; it is forgotten like a job unless it is `forever`."""
+
+    async def recall(self, name: str) -> str | None:
+        """Return what was last written down under a name."""
+
+    async def once(self, name: str) -> bool:
+        """Return True to the first who asks with this name, and False to all others."""
+
+    async def keep_file(self, name: str, content: bytes) -> None:
+        """Keep a picture that is no job's outcome, under a name made of hexadecimal digits, in place of what was there."""
+
+    async def file(self, name: str) -> bytes | None:
+        """Return what was last kept under a name."""
+
 
 class LocalStore:
     """A `Store` in one folder: `jobs.sqlite3`, and `pictures/` with a folder for each job."""
@@ -86,11 +118,12 @@ class LocalStore:
     def __init__(self, home: Path) -> None:
         home.mkdir(parents=True, exist_ok=True)
         home.chmod(0o700)  # prompts are in there, and addresses that anybody could answer to
-        self._pictures = home / "pictures"
+        self._pictures, self._files = home / "pictures", home / "files"
         self._path = home / "jobs.sqlite3"
         self._thread = ThreadPoolExecutor(1, "store")  # the connection is used here only
         self._waiting: list[tuple[Work[Any], asyncio.Future[Any]]] = []
         self._writing: asyncio.Task[None] | None = None
+        self._cancelled: defaultdict[str, asyncio.Event] = defaultdict(asyncio.Event)  # of jobs that somebody carries
         self._database: sqlite3.Connection
 
     async def __aenter__(self) -> Self:
@@ -106,13 +139,13 @@ class LocalStore:
         insert = "INSERT INTO jobs (id, claim, job, made) VALUES (?, ?, ?, ?) ON CONFLICT (claim) DO NOTHING"
         holder = "SELECT job FROM jobs WHERE claim = ?"
 
-        values = job.id, job.claim, _dump(job), time.time()
+        values = job.id, job.claim, job.dump(), time.time()
         "".join(values[:3]).encode()  # what cannot be written fails here, alone
 
         def write(database: sqlite3.Connection) -> Job:
             if database.execute(insert, values).rowcount:
                 return job
-            return _load(database.execute(holder, (job.claim,)).fetchone()[0])
+            return Job.load(database.execute(holder, (job.claim,)).fetchone()[0])
 
         return await self._write(write)
 
@@ -136,7 +169,7 @@ class LocalStore:
     async def _select(self, which: str, *values: str) -> list[Record]:
         query = f"SELECT job, notes, outcome FROM jobs {which}"  # noqa: S608  `which` is one of the two above
         rows = await self._in_thread(lambda: self._database.execute(query, values).fetchall())
-        return [Record(job=_load(job), notes=json.loads(notes), outcome=outcome) for job, notes, outcome in rows]
+        return [Record(job=Job.load(job), notes=json.loads(notes), outcome=outcome) for job, notes, outcome in rows]
 
     async def keep(self, job_id: str, pictures: Sequence[Picture]) -> None:
         def write() -> None:
@@ -166,6 +199,52 @@ class LocalStore:
 
         return await asyncio.to_thread(read)
 
+    async def drop(self, job_id: str) -> None:
+        await asyncio.to_thread(shutil.rmtree, self._pictures / job_id, ignore_errors=True)
+
+    async def cancel(self, job_id: str) -> None:
+        await self.note(job_id, cancelled=True)
+        if job_id in self._cancelled:
+            self._cancelled[job_id].set()
+
+    async def cancelled(self, job_id: str) -> None:
+        try:
+            event = self._cancelled[job_id]  # before we look, or it could come in between
+            record = await self.record(job_id)
+            if record is None or not record.notes.get("cancelled"):
+                await event.wait()
+        finally:
+            self._cancelled.pop(job_id, None)
+
+    async def remember(self, name: str, text: str, *, forever: bool = False) -> None:
+        upsert = "INSERT OR REPLACE INTO papers (name, text, made, forever) VALUES (?, ?, ?, ?)"
+        await self._write(lambda database: database.execute(upsert, (name, text, time.time(), forever)))
+
+    async def recall(self, name: str) -> str | None:
+        query = "SELECT text FROM papers WHERE name = ?"
+        found = await self._in_thread(lambda: self._database.execute(query, (name,)).fetchone())
+        return found[0] if found else None
+
+    async def once(self, name: str) -> bool:
+        insert = "INSERT INTO papers (name, text, made, forever) VALUES (?, '', ?, 0) ON CONFLICT (name) DO NOTHING"
+        return bool(await self._write(lambda database: database.execute(insert, (f"once {name}", time.time())).rowcount))
+
+    async def keep_file(self, name: str, content: bytes) -> None:
+        def write() -> None:
+            self._files.mkdir(exist_ok=True)
+            draft = self._files / f"{name}.draft"
+            draft.write_bytes(content)
+            draft.replace(self._files / name)
+
+        await asyncio.to_thread(write)
+
+    async def file(self, name: str) -> bytes | None:
+        def read() -> bytes | None:
+            path = self._files / name
+            return path.read_bytes() if path.is_file() else None
+
+        return await asyncio.to_thread(read)
+
     def folder(self, job_id: str) -> Path:
         """Return where the pictures of a job are kept."""
         return self._pictures / job_id
@@ -183,7 +262,15 @@ class LocalStore:
         delete = "DELETE FROM jobs WHERE outcome IS NOT NULL AND made < ? RETURNING id"
         values = (time.time() - KEPT_FOR,)
         for (job_id,) in await self._write(lambda database: database.execute(delete, values).fetchall()):
-            await asyncio.to_thread(shutil.rmtree, self._pictures / job_id, ignore_errors=True)
+            await self.drop(job_id)
+        forget = "DELETE FROM papers WHERE made < ? AND NOT forever"
+        await self._write(lambda database: database.execute(forget, values))
+        await asyncio.to_thread(self._forget_files, *values)
+
+    def _forget_files(self, older_than: float) -> None:
+        for path in self._files.glob("*"):
+            if path.stat().st_mtime < older_than:
+                path.unlink()
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)
@@ -240,7 +327,7 @@ class ModalStore:
         )
         if taken:
             return job
-        held = _job(json.loads(await self._jobs.get.aio(f"claim {job.claim}"))["job"])
+        held = Job.load(json.loads(await self._jobs.get.aio(f"claim {job.claim}"))["job"])
         if held.id != job.id:
             await self._jobs.pop.aio(f"job {job.id} 0", None)
         return held
@@ -273,6 +360,8 @@ class ModalStore:
         claims: dict[str, int] = {}
         async for key, entry in self._jobs.items.aio():
             kind, _, rest = key.partition(" ")
+            if kind not in {"claim", "job"}:
+                continue
             if kind == "claim":
                 first = json.loads(entry)
                 claims[first["job"]["id"]] = first["made"]
@@ -295,6 +384,36 @@ class ModalStore:
             return []
         return [Picture(png=png, request=ImageRequest.restore(each)) for png, each in zip(pngs, requests, strict=True)]
 
+    async def drop(self, job_id: str) -> None:
+        requests = json.loads(await self._pictures.get.aio(job_id) or "[]")
+        await self._pictures.pop.aio(job_id, None)
+        await asyncio.gather(*(self._pictures.pop.aio(f"{job_id} {index}", None) for index, _ in enumerate(requests)))
+
+    async def cancel(self, job_id: str) -> None:
+        await self._jobs.put.aio(f"cancelled {job_id}", "")
+
+    async def cancelled(self, job_id: str) -> None:
+        while await self._jobs.get.aio(f"cancelled {job_id}") is None:  # noqa: ASYNC110  the event is in another machine
+            await asyncio.sleep(LOOK_AGAIN)
+
+    async def remember(self, name: str, text: str, *, forever: bool = False) -> None:
+        del forever  # all of Modal's entries are forgotten seven days after they were last read or written
+        await self._jobs.put.aio(f"paper {name}", text)
+
+    async def recall(self, name: str) -> str | None:
+        text: str | None = await self._jobs.get.aio(f"paper {name}")
+        return text
+
+    async def once(self, name: str) -> bool:
+        return bool(await self._jobs.put.aio(f"once {name}", "", skip_if_exists=True))
+
+    async def keep_file(self, name: str, content: bytes) -> None:
+        await self._pictures.put.aio(f"file {name}", content)
+
+    async def file(self, name: str) -> bytes | None:
+        content: bytes | None = await self._pictures.get.aio(f"file {name}")
+        return content
+
     async def _append(self, job_id: str, entry: Mapping[str, Any]) -> None:
         text = json.dumps({**entry, "made": time.time_ns()})
         if job_id not in self._lengths:
@@ -312,16 +431,4 @@ def _replay(log: Sequence[Mapping[str, Any]]) -> Record:
     for entry in entries:
         facts |= entry.get("facts", {})
         outcome = entry.get("outcome", outcome)
-    return Record(job=_job(first["job"]), notes=facts, outcome=outcome)
-
-
-def _dump(job: Job) -> str:
-    return json.dumps(asdict(job), ensure_ascii=False)
-
-
-def _load(text: str) -> Job:
-    return _job(json.loads(text))
-
-
-def _job(fields: Mapping[str, Any]) -> Job:
-    return Job(**{**fields, "request": ImageRequest.restore(fields["request"])})
+    return Record(job=Job.load(first["job"]), notes=facts, outcome=outcome)

@@ -14,27 +14,33 @@ import pytest
 ROOT = Path(__file__).parent.parent
 BOT = ROOT / "bot"
 
-CORE = {"errors", "models", "request"}
-EDGE = CORE | {"command", "courier", "store"}
+CORE = {"errors", "models", "request", "texts"}
+EDGE = CORE | {"actions", "command", "courier", "desk", "store", "styles", "upload"}
 
 # Each module, the modules of ours it may import, and the libraries of others. `bot` is the package itself.
 MAP: dict[str, tuple[set[str], set[str]]] = {
     "__init__": ({"deploy"}, set()),  # for whoever asks for `bot.app`
-    "errors": (set(), set()),
-    "models": ({"errors"}, set()),
-    "request": ({"errors", "models"}, set()),
-    "command": (CORE, set()),
+    "german": (set(), set()),
+    "texts": ({"german"}, set()),
+    "errors": ({"texts"}, set()),
+    "models": ({"errors", "texts"}, set()),
+    "request": ({"errors", "models", "texts"}, set()),
+    "styles": ({"texts"}, set()),
+    "command": (CORE | {"styles"}, set()),
     "recipe": (CORE, {"PIL"}),
     "turns": (set(), set()),
     "store": (CORE | {"recipe"}, set()),
     "gen": (CORE | {"recipe"}, {"torch", "diffusers", "transformers", "PIL"}),
     "apart": (CORE | {"gen"}, set()),
-    "courier": (CORE | {"store"}, set()),
+    "upload": (CORE, {"aiohttp", "PIL"}),
+    "courier": (CORE | {"store", "upload"}, set()),
+    "actions": (CORE | {"courier"}, set()),
+    "desk": (CORE | {"actions", "command", "courier", "store"}, set()),
     "slack": (EDGE, {"slack_sdk", "slack_bolt", "aiohttp"}),
     "discord": (EDGE, {"discord", "nacl", "aiohttp"}),
     "page": (EDGE, set()),
     "web": (EDGE | {"slack", "discord", "page", "bot"}, {"fastapi", "pydantic", "slack_bolt"}),
-    "platforms": (CORE | {"slack", "discord"}, {"aiohttp"}),
+    "platforms": (CORE | {"desk", "slack", "discord"}, {"aiohttp"}),
     "manifest": (CORE | {"slack", "discord"}, {"discord"}),
     "doctor": (CORE | {"slack", "discord", "manifest", "bot"}, {"aiohttp"}),
     "deploy": (EDGE | {"gen", "platforms", "web"}, {"modal", "fastapi"}),
@@ -54,7 +60,7 @@ KNOWS = {
     "slack_bolt": {"slack", "web"},
     "discord": {"discord", "manifest"},
     "nacl": {"discord"},
-    "sqlite3": {"store", "local"},
+    "sqlite3": {"store"},
     "typer": {"__main__"},
     "uvicorn": {"local"},
     "modal": {"deploy"},

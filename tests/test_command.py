@@ -3,15 +3,17 @@
 import re
 import string
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from bot.command import ALIASES, EXAMPLES, FLAGS, help_text, read, write
-from bot.errors import BadRequest, HelpWanted, Told
+from bot.command import ALIASES, EXAMPLES, FLAGS, HelpWanted, help_text, read, read_all, settings_in, wildcards, write
+from bot.errors import BadRequest, Told
 from bot.models import MODELS, SKETCH
 from bot.request import LEAST_STRENGTH, MAX_PICTURES, PROMPT_LIMIT, SEEDS, UPSCALES, ImageRequest, compose
+from bot.styles import STYLES
 
 quick = settings(derandomize=True, max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
@@ -272,7 +274,7 @@ UNKNOWN = [
     ("--sise 320x224", "I don't know --sise. Did you mean --size?"),
     ("—aspct 3:2", "I don't know --aspct. Did you mean --aspect?"),
     ("--hlep", "I don't know --hlep. Did you mean --help?"),
-    ("--zzz", f"I don't know --zzz. There are: {', '.join(f'--{name}' for name in FLAGS)}."),
+    ("--zzz", f"I don't know --zzz. There are: {', '.join(f'--{name}' for name, flag in FLAGS.items() if flag.about)}."),
 ]
 LIMITS = [
     ("--steps 51", "Steps must be from 1 to 50 for sketch; you asked for 51."),
@@ -344,13 +346,13 @@ def test_help_names_the_model_that_is_used_here(text: str, monkeypatch: pytest.M
 
 @pytest.mark.parametrize("text", EXAMPLES)
 def test_the_examples_of_the_help_can_be_typed(text: str) -> None:
-    assert read(text).prompt
+    assert all(request.prompt for request in read_all(text))
 
 
 @pytest.mark.parametrize("name", [name for name in FLAGS if name != "help"])
 def test_the_example_of_every_flag_can_be_typed(name: str) -> None:
     started = {"image": FLAGS["image"].example}  # or a strength would be of nothing
-    assert read(f"a fox --{name} {FLAGS[name].example}", options=started).prompt == "a fox"
+    assert read(f"a fox --{name} {FLAGS[name].example}", options=started).prompt.startswith("a fox")
 
 
 @pytest.mark.parametrize("alias", ALIASES)
@@ -417,3 +419,120 @@ def test_an_option_is_taken_as_it_is_because_nothing_in_it_can_be_a_flag() -> No
 def test_the_longest_prompt_can_be_typed_and_printed() -> None:
     request = compose("x" * PROMPT_LIMIT, negative_prompt="--n " * (PROMPT_LIMIT // 4), model="sketch")
     assert read(write(request)) == request
+
+
+def prompts(text: str, **given: Any) -> list[str]:
+    return [request.prompt for request in read_all(text, **given)]
+
+
+def test_braces_stand_for_each_thing_in_them_by_turns() -> None:
+    assert prompts("a {red,blue} fox") == ["a red fox", "a blue fox"]
+    assert prompts("a { red , deep blue } {fox,owl}") == ["a red fox", "a red owl", "a deep blue fox", "a deep blue owl"]
+    assert prompts('"a {red,blue} fox"') == ["a red fox", "a blue fox"]
+    assert prompts("a {,big} fox") == ["a fox", "a big fox"]
+
+
+def test_pictures_to_be_compared_have_the_same_seed() -> None:
+    assert len({request.seed for request in read_all("a {red,blue,green} fox")}) == 1
+
+
+@pytest.mark.parametrize("text", ["a {red} fox", "a } fox {", "{", "a {} fox", r"a \{red,blue} fox", "a fox __animal__"])
+def test_braces_around_one_thing_and_lists_that_are_not_there_are_just_words(text: str) -> None:
+    assert prompts(text) == [text.replace("\\{", "{")]
+
+
+def test_a_command_that_is_one_picture_is_told_where_it_is_several() -> None:
+    with pytest.raises(BadRequest, match="2 different pictures"):
+        read("a {red,blue} fox")
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("{a,b} {c,d} {e,f} --n 2", "That makes 16 pictures, and 10 fit one message."),
+        ("{a,b} fox --n 6", "That makes 12 pictures, and 10 fit one message."),
+        ("{a,b,c}{a,b,c}{a,b,c}{a,b,c}{a,b,c}{a,b,c}{a,b,c}", "That is too many choices in {…}: 10 pictures fit one message."),
+        ("a fox --repeat 11", "--repeat is from 1 to 10."),
+        ("a fox --repeat 3 --n 4", "The number of pictures must be from 1 to 10; you asked for 12."),
+        ("a fox --style baroque", "There is no style “baroque”. There is: " + ", ".join(STYLES) + "."),
+    ],
+)
+def test_too_much_for_one_message_is_said(text: str, sentence: str) -> None:
+    with pytest.raises(BadRequest) as refused:
+        read_all(text)
+    assert str(refused.value) == sentence
+
+
+def test_repeating_is_having_so_many_more() -> None:
+    assert read("a fox --n 2 --repeat 3").n == 6
+
+
+def test_a_style_is_words_around_the_prompt() -> None:
+    assert prompts("a {red,blue} fox --style Pixel") == ["a red fox, pixel art", "a blue fox, pixel art"]
+
+
+@pytest.mark.parametrize("style", STYLES)
+def test_every_style_keeps_the_prompt(style: str) -> None:
+    assert "a {fox}" in STYLES[style].apply("a {fox}")
+
+
+@pytest.fixture
+def lists(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = wildcards({"IMAGINE_WILDCARDS": "Animal: fox, cat, {owl,hen}; place: beach ;bad name: x; empty:;"})
+    assert found == {"animal": ["fox", "cat", "{owl", "hen}"], "place": ["beach"]}
+    monkeypatch.setattr("bot.command.WILDCARDS", {"animal": ["fox", "cat", "owl"], "place": ["beach"]})
+
+
+@pytest.mark.usefixtures("lists")
+def test_a_list_of_the_admins_gives_one_thing_chosen_by_the_seed() -> None:
+    drawn = [read(f"a __animal__ on a __place__ --seed {seed}").prompt for seed in range(20)]
+    assert set(drawn) == {"a fox on a beach", "a cat on a beach", "a owl on a beach"}
+    assert drawn == [read(f"a __animal__ on a __place__ --seed {seed}").prompt for seed in range(20)]
+
+
+@pytest.mark.usefixtures("lists")
+@pytest.mark.parametrize(
+    "words", ["a __animal__", "{a,b}", r"\{a,b}", r"\__animal__ \\__animal__", "__animal____animal__", "a{b{c,d}}"]
+)
+def test_what_looks_like_a_choice_can_be_meant_as_words(words: str) -> None:
+    request = compose(words, model="sketch")
+    assert read(write(request)) == request
+
+
+def test_a_persons_defaults_serve_where_the_command_says_nothing() -> None:
+    usual = {"n": "3", "ar": "3:2", "style": "oil"}
+    [request] = read_all("a fox", defaults=usual)
+    assert (request.n, request.width, request.height, request.prompt) == (3, 320, 224, "a fox, oil painting")
+    [request] = read_all("a fox --n 1 --size 256x288 --style neon", defaults=usual)
+    assert (request.n, request.width, request.height, request.prompt) == (1, 256, 288, "a fox, neon glow")
+
+
+def test_defaults_that_do_not_go_with_what_was_named_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(MODELS, "large", replace(SKETCH, name="large", width=512, height=512))
+    [request] = read_all("a fox --model large", defaults={"size": "256x256"})
+    assert request.width == 512
+    [request] = read_all("a fox", defaults={"model": "large", "size": "320x320"})
+    assert (request.model, request.width) == ("large", 320)
+    [request] = read_all("a fox", defaults={"model": "gone", "n": "2"})
+    assert (request.model, request.n) == ("sketch", 2)
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("settings", {}),
+        (" Settings ", {}),
+        ("settings reset", dict.fromkeys(("model", "ar", "size", "n", "style"), "")),
+        ("settings --n 4 --style=oil", {"n": "4", "style": "oil"}),
+        ("settings of a table", None),
+        ("settings --n 4 of a table", None),
+        ("a fox settings", None),
+    ],
+)
+def test_settings_are_told_from_a_prompt(text: str, found: dict[str, str] | None) -> None:
+    assert settings_in(text) == found
+
+
+def test_only_some_flags_are_remembered() -> None:
+    with pytest.raises(BadRequest, match="--seed is not remembered; these are: --model, --ar, --size, --n, --style"):
+        settings_in("settings --seed 7")

@@ -19,7 +19,8 @@ from typer.testing import CliRunner
 
 from bot import __main__ as cli
 from bot import command, recipe
-from bot.errors import HelpWanted, Told
+from bot.command import HelpWanted
+from bot.errors import Told
 from bot.request import ImageRequest, Job, Picture, compose
 from bot.store import LocalStore
 from tests.fakes.generator import QuickGenerator, plain

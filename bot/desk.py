@@ -1,0 +1,223 @@
+"""The front desk: what the doors may ask of the house. It takes orders and presses, and hands jobs over; it draws nothing.
+
+What it says no to, it raises as `Told`, for the person alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import time
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Final
+
+from bot import command
+from bot.actions import FORBIDDEN, alone, follow
+from bot.courier import attempt
+from bot.errors import NotTaken, Told
+from bot.request import Job
+from bot.texts import Phrase, say
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
+
+    from bot.actions import Press
+    from bot.request import ImageRequest
+    from bot.store import Record, Store
+
+log: Final = logging.getLogger(__name__)
+
+HAND_OVER: Final = 1.5  # seconds to write a job down before we say that we could not; the platforms wait for three
+TAKE_BACK: Final = 0.8  # seconds to write down that nobody waits for it
+DOUBLE: Final = 2  # seconds: the same button pressed twice within is pressed once
+
+GONE: Final = Phrase("I don't remember that picture any more. Please type it again.")
+TOO_LATE: Final = Phrase("It is too late to cancel that: it is done.")
+CANCELLING: Final = Phrase("Cancelling.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Caller:
+    """Who asks, by which interaction, and where they are to be answered."""
+
+    claim: str  # the platform's own id of the interaction
+    platform: str
+    person: str  # unique over all platforms
+    reply_to: Mapping[str, str]  # an address; its `user` is the platform's own id of the person
+    language: str
+    place: str = ""  # the workspace or server, where people may have defaults of their own
+
+    def job(self, requests: Sequence[ImageRequest], **more: Any) -> Job:
+        """Make a job of what they ask for."""
+        return Job(
+            claim=self.claim,
+            request=requests[0],
+            others=tuple(requests[1:]),
+            platform=self.platform,
+            person=self.person,
+            reply_to=self.reply_to,
+            language=self.language,
+            **more,
+        )
+
+    @property
+    def defaults(self) -> str:
+        """The name under which their defaults are remembered."""
+        return f"defaults {self.person} {self.place}".strip()
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """A job that is so many pictures that the person is asked first; its `draw` button says yes."""
+
+    job: Job
+
+
+class Desk:
+    """Takes jobs in."""
+
+    def __init__(self, store: Store, hand_over: Callable[[Job], Awaitable[None]], model: str) -> None:
+        """Take what carries a job that is written down, and the model that serves where people name none."""
+        self.store, self.model = store, model
+        self._hand_over = hand_over
+
+    async def submit(self, job: Job) -> Job:
+        """Write a job down and hand it over; return the job that holds its claim. With `NotTaken`, nothing is owed."""
+        held = await attempt(self._claimed(job))
+        if isinstance(held, Job):
+            return held
+        log.error("job %s was not taken", job.id, exc_info=held)
+        # It may yet be written down, or be in somebody's hands, and nobody waits for it any more.
+        await attempt(asyncio.wait_for(self.store.finish(job.id, "not taken"), TAKE_BACK))
+        raise NotTaken from held
+
+    async def order(
+        self, text: str, caller: Caller, *, options: Mapping[str, object] | None = None, form: bool = False
+    ) -> Job | Proposal:
+        """Take what a person typed after the command, or filled into a `form`, which has shown them their defaults."""
+        defaults = {} if form else await self.defaults(caller)
+        requests = command.read_all(text, model=self.model, options=options, defaults=defaults)
+        if len(requests) == 1:
+            return await self.submit(caller.job(requests))
+        words = " ".join(text.split())
+        proposed = caller.job(requests, words=words)
+        await self.store.remember(f"proposal {proposed.id}", proposed.dump())
+        return Proposal(proposed)
+
+    async def settings(self, text: str, caller: Caller) -> str | None:
+        """Answer `settings …`: change what is remembered for this person, and show it. None where the text is no such thing."""
+        changes = command.settings_in(text)
+        if changes is None:
+            return None
+        if changes:
+            await self.set_defaults(caller, {**await self.defaults(caller), **changes})
+        return self.shown(await self.defaults(caller), caller.language)
+
+    def shown(self, defaults: Mapping[str, str], language: str) -> str:
+        """Say what is remembered for a person, and how to change it."""
+        flags = " ".join(f"--{name} {value}" for name, value in defaults.items())
+        remembered = (
+            say(language, "What I add to your commands: {flags}", flags=flags)
+            if flags
+            else say(language, "I add nothing to your commands.")
+        )
+        how = say(language, "Change it with /imagine settings --n 4 --style oil, or forget it with /imagine settings reset.")
+        return f"{remembered}\n{how}"
+
+    async def defaults(self, caller: Caller) -> dict[str, str]:
+        """Return the flags that serve where a person's commands lack them; none where that cannot be found out at once."""
+        found = await attempt(asyncio.wait_for(self.store.recall(caller.defaults), TAKE_BACK))
+        if isinstance(found, Exception):
+            log.warning("the defaults of %s were not found: %r", caller.person, found)
+            return {}
+        defaults: dict[str, str] = json.loads(found or "{}")
+        return defaults
+
+    async def set_defaults(self, caller: Caller, defaults: Mapping[str, str]) -> None:
+        """Remember flags for a person, in place of those before; an empty value is one that is not to be remembered."""
+        kept = {name: value for name, value in defaults.items() if value}
+        command.check(kept)
+        await self.store.remember(caller.defaults, json.dumps(kept), forever=True)
+
+    async def confirm(self, press: Press, caller: Caller) -> Job:
+        """Draw what was proposed, once."""
+        proposed = await self.store.recall(f"proposal {press.job_id}")
+        if proposed is None:
+            raise Told(GONE)
+        job = replace(Job.load(proposed), claim=f"proposal {press.job_id}", reply_to=caller.reply_to)
+        return await self.submit(job)
+
+    async def press(self, press: Press, caller: Caller, recall: Recall) -> Job:
+        """Redraw, vary or upscale."""
+        requests = await self.requests_of(press, recall)
+        if await self._double(press, caller):
+            raise Told("I am already on it.")
+        return await self.submit(caller.job(follow(press.action, requests, press.index)))
+
+    async def requests_of(self, press: Press, recall: Recall) -> Sequence[ImageRequest]:
+        """Return what was asked for where a button was pressed; `recall` reads it off the message, where we have forgotten."""
+        if record := await self.store.record(press.job_id):
+            return record.job.requests
+        if recalled := await recall():
+            return recalled
+        raise Told(GONE)
+
+    async def details(self, press: Press, caller: Caller, recall: Recall) -> str:
+        """Say how the pictures are drawn again: as a command for all of them, and each one's seed."""
+        requests = await self.requests_of(press, recall)
+        lines = [f"/imagine {command.write(request)}" for request in requests]
+        count = sum(request.n for request in requests)
+        if count > 1:
+            seeds = (alone(requests, index) for index in range(count))
+            numbers = ", ".join(f"{each.variation_seed if each.variation_strength else each.seed}" for each in seeds)
+            lines.append(say(caller.language, "The seeds, picture by picture: {seeds}", seeds=numbers))
+        return "\n".join(lines)
+
+    async def cancel(self, press: Press, caller: Caller, moderator: Moderator) -> str:
+        """Stop a job that waits or is drawn; return what to say."""
+        record = await self.store.record(press.job_id)
+        if record is None or record.outcome is not None or await self.store.pictures(press.job_id):
+            raise Told(TOO_LATE)
+        await self._allow(press, caller, record, moderator)
+        await self.store.cancel(press.job_id)
+        return say(caller.language, CANCELLING)
+
+    async def delete(self, press: Press, caller: Caller, recall: Recall, moderator: Moderator) -> Job:
+        """Have a message deleted, and its pictures; the caller's address names the message."""
+        record = await self.store.record(press.job_id)
+        await self._allow(press, caller, record, moderator)
+        requests = record.job.requests if record else await recall()
+        if not requests:
+            raise Told(GONE)
+        address = {**caller.reply_to, "target": press.job_id}
+        return await self.submit(replace(caller, reply_to=address).job(requests, errand="delete"))
+
+    async def _claimed(self, job: Job) -> Job:
+        async with asyncio.timeout(HAND_OVER):
+            held = await self.store.claim(job)
+            if held.id == job.id:
+                await self._hand_over(job)
+            return held
+
+    async def _allow(self, press: Press, caller: Caller, record: Record | None, moderator: Moderator) -> None:
+        """Let who asked for it, and moderators; `moderator` is asked only where it matters."""
+        own = record.job.person == caller.person if record else press.asker == caller.reply_to["user"]
+        if not own and not await moderator():
+            raise Told(FORBIDDEN[press.action])
+
+    async def _double(self, press: Press, caller: Caller) -> bool:
+        """Return whether this button was pressed by this person a moment ago.
+
+        Time is cut into pieces twice, half a piece apart: two presses within `DOUBLE` share a piece of one cut or the other,
+        and with the store's `once` it does not matter which of us each of them reaches.
+        """
+        half = time.time() // DOUBLE
+        name = f"{press.pack()} {caller.person}"
+        firsts = await asyncio.gather(*(self.store.once(f"{name} {cut} {(half + cut) // 2:.0f}") for cut in (0, 1)))
+        return not all(firsts)
+
+
+if TYPE_CHECKING:
+    Recall = Callable[[], Awaitable[Sequence[ImageRequest]]]
+    Moderator = Callable[[], Awaitable[bool]]

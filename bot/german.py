@@ -1,0 +1,195 @@
+"""What we say, in German: a table from the English of the code."""
+
+from __future__ import annotations
+
+from typing import Final
+
+TEXTS: Final[dict[str, str]] = {
+    # Buttons, and what comes of them
+    "Redraw": "Neu zeichnen",
+    "Edit": "Ändern",
+    "Vary": "Variieren",
+    "Upscale": "Vergrößern",
+    "Details": "Einzelheiten",
+    "Delete": "Löschen",
+    "Cancel": "Abbrechen",
+    "No": "Nein",
+    "Draw {count} pictures": "{count} Bilder zeichnen",
+    "Cancelling.": "Wird abgebrochen.",
+    "Cancelled.": "Abgebrochen.",
+    "I am already on it.": "Ich bin schon dabei.",
+    "It is too late to cancel that: it is done.": "Zum Abbrechen ist es zu spät: Es ist fertig.",
+    "Only who asked for it, or a moderator, can delete it.": "Löschen kann es nur, wer es bestellt hat, oder die Moderation.",
+    "Only who asked for it, or a moderator, can cancel it.": "Abbrechen kann es nur, wer es bestellt hat, oder die Moderation.",
+    "That picture is as large as I can make it.": "Größer kann ich dieses Bild nicht machen.",
+    "There is no such picture.": "Dieses Bild gibt es nicht.",
+    "I don't remember that picture any more. Please type it again.": (
+        "An dieses Bild erinnere ich mich nicht mehr. Bitte gib es noch einmal ein."
+    ),
+    "The seeds, picture by picture: {seeds}": "Die Seeds, Bild für Bild: {seeds}",
+    "Several pictures at once work in Slack only, so far.": "Mehrere Bilder auf einmal gehen bisher nur in Slack.",
+    "not an interaction: {error}": "keine Interaktion: {error}",
+    # How far a job is
+    "next in line": "als Nächstes dran",
+    "1 drawing ahead": "1 Zeichnung davor",
+    "{ahead} drawings ahead": "{ahead} Zeichnungen davor",
+    "waking a GPU": "eine GPU wird geweckt",
+    "waking a GPU, usually about {seconds:.0f} s": "eine GPU wird geweckt, meist etwa {seconds:.0f} s",
+    "step {index} of {total}": "Schritt {index} von {total}",
+    "getting ready": "wird vorbereitet",
+    "about {seconds:.0f} s": "etwa {seconds:.0f} s",
+    # The settings under a picture
+    "{steps} steps": "{steps} Schritte",
+    "guidance {guidance:g}": "Guidance {guidance:g}",
+    "seed {seed}": "Seed {seed}",
+    "variation {seed} by {strength:g}": "Variation {seed} um {strength:g}",
+    "from a picture, strength {strength:g}": "aus einem Bild, Stärke {strength:g}",
+    "without {words}": "ohne {words}",
+    # What was asked and cannot be drawn
+    "Say what to draw, for example: /imagine a red fox in the snow": (
+        "Sag, was ich zeichnen soll, zum Beispiel: /imagine a red fox in the snow"
+    ),
+    "{name} has {length} characters; I can read {limit}. Please shorten it.": (
+        "{name} hat {length} Zeichen; lesen kann ich {limit}. Bitte kürze das."
+    ),
+    "{name} must be from {low} to {high:,}; you asked for {asked}.": (
+        "{name} muss zwischen {low} und {high:,} liegen, nicht bei {asked}."
+    ),
+    "{name} must be from {low} to {high:,} for {model}; you asked for {asked}.": (
+        "{name} muss bei {model} zwischen {low} und {high:,} liegen, nicht bei {asked}."
+    ),
+    "{name} must be a multiple of {multiple} for {model}: try {near}.": (
+        "{name} muss bei {model} ein Vielfaches von {multiple} sein: versuch es mit {near}."
+    ),
+    "The command": "Der Befehl",
+    "The prompt": "Der Prompt",
+    "The negative prompt": "Der negative Prompt",
+    "Steps": "Die Zahl der Schritte",
+    "Guidance": "Die Guidance",
+    "The number of pictures": "Die Zahl der Bilder",
+    "The seed": "Der Seed",
+    "The variation's seed": "Der Seed der Variation",
+    "The variation's strength": "Die Stärke der Variation",
+    "The strength": "Die Stärke",
+    "The width": "Die Breite",
+    "The height": "Die Höhe",
+    "{model} cannot be told what to leave out: drop --no, and say what you want to see instead.": (
+        "{model} kann man nicht sagen, was fehlen soll: lass --no weg und sag, was du stattdessen sehen willst."
+    ),
+    "--upscale is 1 or 2; you asked for {asked}.": "--upscale ist 1 oder 2, nicht {asked}.",
+    "That is too large to upscale for {model}: leave --size at {width}x{height} or less.": (
+        "Das ist zum Vergrößern mit {model} zu groß: bleib mit --size bei {width}x{height} oder weniger."
+    ),
+    "There is no model “{name}” here. There is: {models}.": "Ein Modell „{name}“ gibt es hier nicht. Es gibt: {models}.",
+    "There is no style “{name}”. There is: {styles}.": "Einen Stil „{name}“ gibt es nicht. Es gibt: {styles}.",
+    "That is not the name of a picture: attach the picture instead.": (
+        "Das ist kein Name eines Bildes: häng das Bild stattdessen an."
+    ),
+    "--strength says how far to go from a picture: attach one, or drop it.": (
+        "--strength sagt, wie weit es sich von einem Bild entfernen soll: häng eines an, oder lass es weg."
+    ),
+    "That shape is too long for {model}: try one between 1:{widest:.3g} and {widest:.3g}:1.": (
+        "Diese Form ist für {model} zu lang: versuch eine zwischen 1:{widest:.3g} und {widest:.3g}:1."
+    ),
+    "Give either --ar or --size, not both.": "Gib entweder --ar oder --size an, nicht beides.",
+    "--{name} needs a value. For example: --{name} {example}": "--{name} braucht einen Wert. Zum Beispiel: --{name} {example}",
+    "--{name} does not understand “{value}”. For example: --{name} {example}": (
+        "--{name} versteht „{value}“ nicht. Zum Beispiel: --{name} {example}"
+    ),
+    "I don't know --{typed}. Did you mean --{meant}?": "--{typed} kenne ich nicht. Meintest du --{meant}?",
+    "I don't know --{typed}. There are: {flags}.": "--{typed} kenne ich nicht. Es gibt: {flags}.",
+    "--{name} is not remembered; these are: {flags}.": "--{name} wird nicht gemerkt, nur diese: {flags}.",
+    "--repeat is from 1 to {limit}.": "--repeat geht von 1 bis {limit}.",
+    "That makes {count} different pictures. Choose one.": "Das sind {count} verschiedene Bilder. Wähl eines aus.",
+    "That makes {count} pictures, and {limit} fit one message.": "Das sind {count} Bilder, und {limit} passen in eine Nachricht.",
+    "That is too many choices in {{…}}: {limit} pictures fit one message.": (
+        "Das ist zu viel Auswahl in {{…}}: {limit} Bilder passen in eine Nachricht."
+    ),
+    "That picture is too large: {limit} MB is the most.": "Dieses Bild ist zu groß: {limit} MB sind das Höchste.",
+    "That picture is too large: {limit} megapixels is the most.": "Dieses Bild ist zu groß: {limit} Megapixel sind das Höchste.",
+    "That is not a picture that I can read. PNG, JPEG, WebP and GIF work.": (
+        "Das ist kein Bild, das ich lesen kann. PNG, JPEG, WebP und GIF gehen."
+    ),
+    "The picture to start from is not here any more. Please attach it again.": (
+        "Das Bild, von dem es ausgehen soll, ist nicht mehr da. Bitte häng es noch einmal an."
+    ),
+    # What went wrong
+    "I could not take that just now. Please try again in a moment.": (
+        "Das konnte ich gerade nicht annehmen. Bitte versuch es gleich noch einmal."
+    ),
+    "That is more than this machine's memory holds. Please try it smaller: --size makes it so.": (
+        "Das ist mehr, als der Speicher dieser Maschine fasst. Bitte versuch es kleiner, mit --size."
+    ),
+    "The weights of {model} are not on this machine. Whoever runs this bot can fetch them.": (
+        "Die Gewichte von {model} sind nicht auf dieser Maschine. Wer den Bot betreibt, kann sie holen."
+    ),
+    "I cannot start from a picture, vary or upscale yet.": "Aus Bildern zeichnen, variieren und vergrößern kann ich noch nicht.",
+    "Something went wrong on my side, and it is in my log as job {id}. Please try again in a minute.": (
+        "Bei mir ist etwas schiefgegangen; es steht als Auftrag {id} in meinem Protokoll. Bitte versuch es in einer Minute noch einmal."
+    ),
+    "I tried {attempts} times and something broke each time. Please try it smaller, or with fewer steps.": (
+        "Ich habe es {attempts}-mal versucht, und jedes Mal ging etwas kaputt. Bitte versuch es kleiner oder mit weniger Schritten."
+    ),
+    "The GPU broke off in the middle, twice. Please try again in a minute, or ask for less at a time.": (
+        "Die GPU ist zweimal mittendrin ausgefallen. Bitte versuch es in einer Minute noch einmal, oder mit weniger auf einmal."
+    ),
+    "That took more than {minutes} minutes, so I stopped it. Please try it smaller, or with fewer steps.": (
+        "Das hat mehr als {minutes} Minuten gedauert, darum habe ich es angehalten. Bitte versuch es kleiner oder mit weniger Schritten."
+    ),
+    # Settings that are remembered
+    "What I add to your commands: {flags}": "Was ich zu deinen Befehlen dazusage: {flags}",
+    "I add nothing to your commands.": "Ich sage nichts zu deinen Befehlen dazu.",
+    "Change it with /imagine settings --n 4 --style oil, or forget it with /imagine settings reset.": (
+        "Ändern: /imagine settings --n 4 --style oil. Vergessen: /imagine settings reset."
+    ),
+    # Help
+    "Type what you want to see:": "Schreib, was du sehen willst:",
+    "Add what you like:": "Und dazu, was du magst:",
+    "Remember what you always want: /imagine settings --n 4": "Merken, was du immer willst: /imagine settings --n 4",
+    "Styles: {styles}": "Stile: {styles}",
+    "Models:": "Modelle:",
+    " (used unless you choose)": " (wenn du keines nennst)",
+    "Limits: {least} to {most} pixels a side, {steps} steps, {pictures} pictures.": (
+        "Grenzen: {least} bis {most} Pixel je Seite, {steps} Schritte, {pictures} Bilder."
+    ),
+    "the shape, width to height": "die Form, Breite zu Höhe",
+    "the size in pixels": "die Größe in Pixeln",
+    "how many pictures": "wie viele Bilder",
+    "the same seed gives the same picture (0 to 4294967295)": "derselbe Seed gibt dasselbe Bild (0 bis 4294967295)",
+    "what to leave out": "was fehlen soll",
+    "more steps, more care, more time": "mehr Schritte, mehr Sorgfalt, mehr Zeit",
+    "how closely to follow the words": "wie genau es den Worten folgt",
+    "which model draws": "welches Modell zeichnet",
+    "how it looks": "wie es aussieht",
+    "all of it so many times, each with a new seed": "alles so oft, jedes Mal mit neuem Seed",
+    "twice as wide and high, with finer detail": "doppelt so breit und hoch, mit feineren Einzelheiten",
+    "how far to go from a picture that you attach": "wie weit weg von einem Bild, das du anhängst",
+    "this text": "dieser Text",
+    # Styles
+    "soft 3D render": "weiche 3D-Grafik",
+    "flat cartoon": "flacher Cartoon",
+    "pixel art": "Pixelkunst",
+    "oil painting": "Ölgemälde",
+    "watercolor": "Aquarell",
+    "pencil sketch": "Bleistiftskizze",
+    "black and white": "schwarz-weiß",
+    "neon glow": "Neonlicht",
+    "vintage": "wie früher",
+    "photograph; not for the embedded model": "Fotografie; nicht für das eingebaute Modell",
+    "anime; not for the embedded model": "Anime; nicht für das eingebaute Modell",
+    # Models
+    "small, drawn on any CPU, comes with the package": "klein, zeichnet auf jeder CPU, liegt dem Paket bei",
+    "Stable Diffusion 1.5: old, quick, knows many styles": "Stable Diffusion 1.5: alt, schnell, kennt viele Stile",
+    "Stable Diffusion XL: an all-rounder with guidance": "Stable Diffusion XL: vielseitig, mit Guidance",
+    "SDXL distilled to four steps: a picture at once, 512 pixels": "SDXL in vier Schritten: ein Bild sofort, 512 Pixel",
+    "Stable Diffusion 3.5 Medium: follows long prompts": "Stable Diffusion 3.5 Medium: folgt langen Prompts",
+    "FLUX.1 schnell: sharp pictures and lettering in four steps": (
+        "FLUX.1 schnell: scharfe Bilder und Schrift in vier Schritten"
+    ),
+    "FLUX.1 dev: finer than schnell, slower, not for commercial use": (
+        "FLUX.1 dev: feiner als schnell, langsamer, nicht für gewerbliche Nutzung"
+    ),
+    "Z-Image-Turbo: sharp, quick, follows long prompts, free to use": (
+        "Z-Image-Turbo: scharf, schnell, folgt langen Prompts, frei nutzbar"
+    ),
+}

@@ -1,0 +1,66 @@
+"""Pictures that people bring along: fetched from the platform's own hosts only, looked over, and made harmless."""
+
+from __future__ import annotations
+
+import io
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
+
+import aiohttp
+
+from bot.errors import BadRequest, Busy, Refused
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
+LARGEST: Final = 20_000_000  # bytes
+MOST_PIXELS: Final = 50_000_000  # what a good telephone makes; a small file can claim to have many more
+SIDE: Final = 2048  # pixels: no model starts from more
+FORMATS: Final = ("PNG", "JPEG", "WEBP", "GIF")
+CHUNK: Final = 2**16  # bytes
+
+
+async def fetch(
+    session: aiohttp.ClientSession, url: str, *, origins: Collection[str], headers: Mapping[str, str] | None = None
+) -> bytes:
+    """Return what lies at an address, of one of the `origins` (such as `https://cdn.example.com`) and of no other.
+
+    Raises `Refused` for an address elsewhere, also where one of ours would send us there; `BadRequest` for too much.
+    """
+    parts = urlsplit(url)
+    if f"{parts.scheme}://{parts.netloc}" not in origins:
+        raise Refused("not theirs", "an address that is not the platform's")
+    content = bytearray()
+    try:
+        async with session.get(url, headers=headers, allow_redirects=False) as response:
+            if response.status == HTTPStatus.TOO_MANY_REQUESTS or response.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+                raise Busy(f"HTTP {response.status}")
+            if response.status != HTTPStatus.OK:
+                raise Refused(f"HTTP {response.status}")
+            async for chunk in response.content.iter_chunked(CHUNK):
+                content += chunk
+                if len(content) > LARGEST:
+                    raise BadRequest("That picture is too large: {limit} MB is the most.", limit=LARGEST // 10**6)
+    except (aiohttp.ClientError, OSError) as error:
+        raise Busy(type(error).__name__) from None
+    return bytes(content)
+
+
+def vet(content: bytes) -> bytes:
+    """Return a picture as a plain PNG of at most `SIDE` pixels a side: upright, on white, with nothing else in it."""
+    from PIL import Image, ImageOps  # the doors open without it
+
+    try:
+        with Image.open(io.BytesIO(content), formats=FORMATS) as image:
+            if image.width * image.height > MOST_PIXELS:
+                raise BadRequest("That picture is too large: {limit} megapixels is the most.", limit=MOST_PIXELS // 10**6)
+            image.draft("RGB", (SIDE, SIDE))  # a JPEG is read no larger than it is needed
+            image.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
+            upright = ImageOps.exif_transpose(image).convert("RGBA")
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise BadRequest("That is not a picture that I can read. PNG, JPEG, WebP and GIF work.") from error
+    white = Image.new("RGBA", upright.size, "white")
+    buffer = io.BytesIO()
+    Image.alpha_composite(white, upright).convert("RGB").save(buffer, "PNG", compress_level=1)
+    return buffer.getvalue()

@@ -1,0 +1,215 @@
+"""The desk takes what can be taken, once, and says to everything else what to do instead."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from bot import command
+from bot.actions import Action, Press
+from bot.desk import Caller, Desk, Proposal
+from bot.errors import BadRequest, NotTaken, Told
+from bot.request import ImageRequest, Job, Picture
+from bot.store import LocalStore
+from tests.fakes.generator import plain
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
+    from pathlib import Path
+
+
+class House:
+    """A desk, and all that it hands over."""
+
+    def __init__(self, store: LocalStore) -> None:
+        self.store, self.jobs = store, list[Job]()
+        self.fails: Exception | None = None
+        self.desk = Desk(store, self.take, "sketch")
+
+    async def take(self, job: Job) -> None:
+        if self.fails:
+            raise self.fails
+        self.jobs.append(job)
+
+    async def ordered(self, text: str, who: Caller | None = None) -> Job:
+        job = await self.desk.order(text, who or ann())
+        assert isinstance(job, Job)
+        return job
+
+
+@pytest.fixture
+async def house(tmp_path: Path) -> AsyncIterator[House]:
+    async with LocalStore(tmp_path) as store:
+        yield House(store)
+
+
+numbers = iter(range(10**6))
+
+
+def ann(**given: Any) -> Caller:
+    usual = {"claim": f"{next(numbers)}", "platform": "slack", "person": "slack:T:ann", "reply_to": {"user": "ann"}}
+    return Caller(**(usual | {"language": "en"} | given))
+
+
+def bob(**given: Any) -> Caller:
+    return ann(person="slack:T:bob", reply_to={"user": "bob"}, **given)
+
+
+def button(job: Job, action: Action, index: int = 0) -> Press:
+    return Press(action=action, job_id=job.id, asker="ann", index=index)
+
+
+async def nothing() -> Sequence[ImageRequest]:
+    return []
+
+
+async def yes() -> bool:
+    return True
+
+
+async def no() -> bool:
+    return False
+
+
+async def test_an_order_is_written_down_and_handed_over_once(house: House) -> None:
+    who = ann()
+    first, second = await asyncio.gather(house.ordered("a fox", who), house.ordered("a fox", who))
+    assert first == second == house.jobs[0]
+    assert len(house.jobs) == 1
+
+
+async def test_what_cannot_be_handed_over_is_not_owed(house: House) -> None:
+    house.fails = OSError("no")
+    with pytest.raises(NotTaken):
+        await house.ordered("a fox")
+    assert await house.store.unfinished() == []
+
+
+async def test_a_desk_that_hangs_says_so_in_time(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bot.desk.HAND_OVER", 0.01)
+
+    async def hang(_: Job) -> None:
+        await asyncio.Event().wait()
+
+    with pytest.raises(NotTaken):
+        await Desk(house.store, hang, "sketch").order("a fox", ann())
+
+
+async def test_several_pictures_are_drawn_once_somebody_says_yes(house: House) -> None:
+    proposal = await house.desk.order("a {red,blue} fox --n 2", ann())
+    assert isinstance(proposal, Proposal)
+    assert house.jobs == []
+    who = ann()
+    press = button(proposal.job, Action.DRAW)
+    jobs = [await house.desk.confirm(press, who), await house.desk.confirm(press, ann())]
+    assert jobs[0] == jobs[1] == house.jobs[0]
+    assert [request.prompt for request in jobs[0].alone()] == ["a red fox", "a red fox", "a blue fox", "a blue fox"]
+    assert jobs[0].title == "a {red,blue} fox --n 2"
+
+
+async def test_a_proposal_that_is_forgotten_is_said_to_be(house: House) -> None:
+    with pytest.raises(Told, match="don't remember"):
+        await house.desk.confirm(Press(action=Action.DRAW, job_id="0" * 24, asker="ann"), ann())
+
+
+@pytest.mark.parametrize("action", [Action.REDRAW, Action.VARY, Action.UPSCALE])
+async def test_a_press_is_a_new_order_by_who_presses(house: House, action: Action) -> None:
+    job = await house.ordered("a fox --n 2 --seed 7")
+    made = await house.desk.press(button(job, action, 1), bob(language="de"), nothing)
+    assert (made.person, made.language) == ("slack:T:bob", "de")
+    assert made.request != job.request
+    assert house.jobs == [job, made]
+
+
+async def test_a_double_click_is_one_press(house: House) -> None:
+    job = await house.ordered("a fox")
+    outcomes = await asyncio.gather(
+        *(house.desk.press(button(job, Action.REDRAW), ann(), nothing) for _ in range(5)), return_exceptions=True
+    )
+    assert sum(isinstance(outcome, Job) for outcome in outcomes) == 1
+    assert {str(outcome) for outcome in outcomes if isinstance(outcome, Exception)} == {"I am already on it."}
+
+
+async def test_two_people_may_press_at_once_and_one_person_again_later(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    job = await house.ordered("a fox")
+    now = 1000.0
+    monkeypatch.setattr("bot.desk.time.time", lambda: now)
+    for who in (ann(), bob()):
+        await house.desk.press(button(job, Action.REDRAW), who, nothing)
+    for seconds in (0.1, 1.0, 1.9):
+        now = 1000.0 + seconds
+        with pytest.raises(Told, match="already on it"):
+            await house.desk.press(button(job, Action.REDRAW), ann(), nothing)
+    now = 1005.0
+    assert await house.desk.press(button(job, Action.REDRAW), ann(), nothing)
+
+
+async def test_a_button_of_a_job_that_is_forgotten_works_by_what_its_message_holds(house: House) -> None:
+    async def recalled() -> Sequence[ImageRequest]:
+        return command.read_all("a fox --n 2 --seed 7")
+
+    press = Press(action=Action.UPSCALE, job_id="0" * 24, asker="ann", index=1)
+    made = await house.desk.press(press, ann(), recalled)
+    assert (made.request.seed, made.request.upscale) == (8, 2)
+    with pytest.raises(Told, match="don't remember"):
+        await house.desk.press(replace(press, index=0), ann(), nothing)
+
+
+async def test_details_are_a_command_that_makes_the_same_request(house: House) -> None:
+    job = await house.ordered("a \\--fox {x} --n 3 --seed 7 --no blur")
+    line, seeds = (await house.desk.details(button(job, Action.DETAILS), bob(), nothing)).split("\n")
+    assert command.read(line.removeprefix("/imagine ")) == job.request
+    assert seeds.endswith("7, 8, 9")
+
+
+async def test_whoever_asked_may_cancel_until_it_is_done(house: House) -> None:
+    job = await house.ordered("a fox")
+    cancelled = asyncio.create_task(house.store.cancelled(job.id))
+    press = button(job, Action.CANCEL)
+    with pytest.raises(Told, match="Only who asked"):
+        await house.desk.cancel(press, bob(), no)
+    assert not cancelled.done()
+    assert await house.desk.cancel(press, ann(), no) == "Cancelling."
+    await asyncio.wait_for(cancelled, 5)
+    await house.store.finish(job.id, "in_channel")
+    with pytest.raises(Told, match="too late"):
+        await house.desk.cancel(press, ann(), no)
+
+
+async def test_a_moderator_may_cancel_for_others_and_what_is_drawn_is_done(house: House) -> None:
+    job = await house.ordered("a fox")
+    assert await house.desk.cancel(button(job, Action.CANCEL), bob(language="de"), yes) == "Wird abgebrochen."
+    await house.store.keep(job.id, [Picture(png=plain(job.request), request=job.request)])
+    with pytest.raises(Told, match="too late"):
+        await house.desk.cancel(button(job, Action.CANCEL), ann(), no)
+
+
+async def test_only_who_asked_or_a_moderator_may_delete(house: House) -> None:
+    job = await house.ordered("a fox")
+    press = button(job, Action.DELETE)
+    with pytest.raises(Told, match="Only who asked"):
+        await house.desk.delete(press, bob(), nothing, no)
+    errand = await house.desk.delete(press, bob(), nothing, yes)
+    assert (errand.errand, errand.reply_to["target"]) == ("delete", job.id)
+    assert (await house.desk.delete(press, ann(), nothing, no)).errand == "delete"
+
+
+async def test_a_person_is_remembered_by_name_and_place(house: House) -> None:
+    assert "add nothing" in str(await house.desk.settings("settings", ann(place="T1")))
+    assert "--n 3 --style oil" in str(await house.desk.settings("settings --n 3 --style oil", ann(place="T1")))
+    assert "--n 3 --style neon" in str(await house.desk.settings("settings --style neon", ann(place="T1")))
+    assert (await house.ordered("a fox", ann(place="T1"))).request.n == 3
+    for other in (ann(place="T2"), bob(place="T1")):
+        assert (await house.ordered("a fox", other)).request.n == 1
+    assert "add nothing" in str(await house.desk.settings("settings reset", ann(place="T1")))
+    assert (await house.ordered("a fox", ann(place="T1"))).request.n == 1
+
+
+async def test_what_is_no_setting_is_a_prompt_and_what_cannot_be_drawn_is_not_remembered(house: House) -> None:
+    assert await house.desk.settings("settings of a table", ann()) is None
+    with pytest.raises(BadRequest, match="from 1 to 10"):
+        await house.desk.settings("settings --n 99", ann())
+    assert await house.desk.defaults(ann()) == {}

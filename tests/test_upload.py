@@ -1,0 +1,145 @@
+"""A picture that somebody brings is fetched from where it may come from, looked over, and made harmless."""
+
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+from typing import TYPE_CHECKING
+
+import aiohttp
+import pytest
+from aiohttp import web
+from PIL import Image, PngImagePlugin
+
+from bot.errors import BadRequest, Busy, Refused
+from bot.upload import LARGEST, SIDE, fetch, vet
+from tests.fakes.host import Host
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+
+def encoded(image: Image.Image, kind: str, **options: object) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)  # type: ignore[arg-type]
+    return buffer.getvalue()
+
+
+def opened(png: bytes) -> Image.Image:
+    return Image.open(io.BytesIO(png))
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "GIF"])
+def test_any_usual_picture_becomes_a_plain_png(kind: str) -> None:
+    image = opened(vet(encoded(Image.new("RGB", (30, 20), "red"), kind)))
+    assert (image.format, image.mode, image.size) == ("PNG", "RGB", (30, 20))
+
+
+def test_what_can_be_seen_through_stands_on_white() -> None:
+    assert opened(vet(encoded(Image.new("RGBA", (4, 4), (255, 0, 0, 0)), "PNG"))).getpixel((0, 0)) == (255, 255, 255)
+
+
+def test_a_picture_stands_upright_and_says_nothing_of_who_took_it() -> None:
+    exif = Image.Exif()
+    exif[0x0112], exif[0x010F] = 6, "a camera"
+    vetted = vet(encoded(Image.new("RGB", (30, 20)), "JPEG", exif=exif))
+    assert opened(vetted).size == (20, 30)
+    note = PngImagePlugin.PngInfo()
+    note.add_text("parameters", "secret")
+    vetted += vet(encoded(Image.new("RGB", (4, 4)), "PNG", pnginfo=note))
+    assert b"a camera" not in vetted
+    assert b"secret" not in vetted
+
+
+def test_a_large_picture_is_made_smaller() -> None:
+    assert opened(vet(encoded(Image.new("RGB", (4000, 1000)), "JPEG"))).size == (SIDE, SIDE // 4)
+
+
+def bomb() -> bytes:
+    """Write a small file that claims to be a huge picture."""
+    header = struct.pack(">IIBBBBB", 30_000, 30_000, 8, 2, 0, 0, 0)
+    chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(b"\0" * 1000)), (b"IEND", b"")]
+    parts = (struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in chunks)
+    return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
+
+
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"GIF89a", b"<svg xmlns='http://www.w3.org/2000/svg'/>", b"%PDF-1.4", b"\x89PNG\r\n\x1a\n", bomb(), b"x" * 10_000],
+    ids=["empty", "gif", "svg", "pdf", "png", "bomb", "noise"],
+)
+def test_what_is_no_picture_is_refused_in_words(content: bytes) -> None:
+    with pytest.raises(BadRequest):
+        vet(content)
+
+
+def test_a_picture_that_is_cut_off_is_refused_in_words() -> None:
+    whole = encoded(Image.effect_noise((200, 200), 50), "PNG")
+    with pytest.raises(BadRequest, match="not a picture that I can read"):
+        vet(whole[: len(whole) // 2])
+
+
+@pytest.fixture
+async def host() -> AsyncIterator[str]:
+    async def picture(request: web.Request) -> web.StreamResponse:
+        match request.match_info["name"]:
+            case "there":
+                return web.Response(body=request.headers.get("Authorization", "nobody").encode())
+            case "elsewhere":
+                raise web.HTTPFound("http://169.254.169.254/latest/meta-data")
+            case "huge":
+                return web.Response(body=b"x" * (LARGEST + 1))
+            case name:
+                return web.Response(status=int(name))
+
+    running = Host([web.get("/{name}", picture)])
+    yield await running.start()
+    await running.stop()
+
+
+async def fetched(url: str, origin: str) -> bytes:
+    async with aiohttp.ClientSession() as session:
+        return await fetch(session, url, origins={origin}, headers={"Authorization": "Bearer x"})
+
+
+async def test_a_picture_comes_from_where_it_may(host: str) -> None:
+    assert await fetched(f"{host}/there", host) == b"Bearer x"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://169.254.169.254/latest",
+        "file:///etc/passwd",
+        "https://cdn.example.com.evil.example/a",
+        "https://cdn.example.com@evil.example/a",
+        "https://cdn.example.com:444/a",
+        "http://cdn.example.com/a",
+        "",
+        "//cdn.example.com/a",
+    ],
+)
+async def test_no_other_address_is_called(url: str) -> None:
+    with pytest.raises(Refused):
+        await fetched(url, "https://cdn.example.com")
+
+
+@pytest.mark.parametrize(
+    ("name", "error"), [("elsewhere", Refused), ("404", Refused), ("403", Refused), ("429", Busy), ("500", Busy)]
+)
+async def test_what_the_host_says_is_taken_at_its_word(host: str, name: str, error: type[Exception]) -> None:
+    with pytest.raises(error):
+        await fetched(f"{host}/{name}", host)
+
+
+async def test_more_than_fits_is_not_read_to_the_end(host: str) -> None:
+    with pytest.raises(BadRequest, match="20 MB is the most"):
+        await fetched(f"{host}/huge", host)
+
+
+async def test_a_host_that_is_not_there_may_come_back() -> None:
+    gone = "http://127.0.0.1:1"
+    with pytest.raises(Busy):
+        await fetched(f"{gone}/there", gone)
