@@ -248,7 +248,7 @@ job = Job(claim="slack:T1:1.2", request=request, platform="slack", person="slack
 async def main():
     begun = time.monotonic()
     try:
-        await deploy._submit(job)
+        await deploy._desk().submit(job)
     except NotTaken as refused:
         return str(refused), time.monotonic() - begun, job.id
 
