@@ -170,11 +170,14 @@ def manifest(
     platform: Annotated[_Platform, typer.Argument(help="Whose.")],
     url: Annotated[str | None, typer.Option(help="Where the bot is reached, such as https://imagine.example.com.")] = None,
 ) -> None:
-    """Print what to paste when making the app."""
+    """Print what the platform wants to know: for Slack YAML to paste, for Discord the commands that `register` puts to it."""
     from bot import manifest as manifests
 
-    made = manifests.for_slack(url or manifests.PLACEHOLDER) if platform is _Platform.SLACK else manifests.for_discord()
-    typer.echo(manifests.as_json(made), nl=False)
+    if platform is _Platform.SLACK:
+        text = manifests.as_yaml(manifests.for_slack(url or manifests.PLACEHOLDER))
+    else:
+        text = manifests.as_json(manifests.for_discord())
+    typer.echo(text, nl=False)
 
 
 def shell_command(request: ImageRequest) -> str:

@@ -41,7 +41,7 @@ MAP: dict[str, tuple[set[str], set[str]]] = {
     "page": (EDGE, set()),
     "web": (EDGE | {"slack", "discord", "page", "bot"}, {"fastapi", "pydantic", "slack_bolt"}),
     "platforms": (CORE | {"desk", "slack", "discord"}, {"aiohttp"}),
-    "manifest": (CORE | {"slack", "discord"}, {"discord"}),
+    "manifest": (CORE | {"slack", "discord"}, {"discord", "yaml"}),
     "doctor": (CORE | {"slack", "discord", "manifest", "bot"}, {"aiohttp"}),
     "deploy": (EDGE | {"gen", "platforms", "web"}, {"modal", "fastapi"}),
     "local": (
@@ -62,6 +62,7 @@ KNOWS = {
     "nacl": {"discord"},
     "sqlite3": {"store"},
     "typer": {"__main__"},
+    "yaml": {"manifest"},
     "uvicorn": {"local"},
     "modal": {"deploy"},
 }

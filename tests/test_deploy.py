@@ -210,7 +210,7 @@ print(json.dumps(sorted(sys.modules)))
 
 HEAVY = ("torch", "diffusers", "transformers", "accelerate")
 LIGHT = ("fastapi", "slack_bolt", "slack_sdk", "discord", "nacl", "aiohttp.web")
-MACHINE = ("uvicorn", "platformdirs", "filelock", "typer", "rich")
+MACHINE = ("uvicorn", "platformdirs", "filelock", "typer", "rich", "yaml")
 
 
 def test_the_doors_need_nothing_that_draws_nor_what_one_machine_needs() -> None:
