@@ -4,7 +4,7 @@
     modal run -m bot.deploy::download --model sdxl            fetch a model's weights, once
     modal run -m bot.deploy::register                         tell Discord about /imagine
     modal run -m bot.deploy::draw --prompt "a red fox"        draw from a terminal, on the GPU that is deployed
-    modal run -m bot.deploy::status                           what is up, what waits, how long it takes
+    imagine status --modal                                    what is up, what waits, how long it takes
 
 Three kinds of containers: `web` takes commands and stays awake; `courier` sees each job through and talks to people;
 `Generator` draws, one pool of GPUs for each model, and holds no secret at all.
@@ -17,7 +17,6 @@ deploys: the containers would count other objects than they were given. Annotati
 import asyncio
 import logging
 import os
-import statistics
 import threading
 import time
 import tomllib
@@ -67,6 +66,7 @@ LOOK_AGAIN: Final = 2.0  # seconds between two looks at whether the GPU is awake
 
 CHAT: Final = ("SLACK_SIGNING_SECRET", "SLACK_BOT_TOKEN", "DISCORD_PUBLIC_KEY", "DISCORD_APPLICATION_ID", "DISCORD_BOT_TOKEN")
 WEIGHTS: Final = "/weights"
+STATE: Final = "{:16}{:>12}{:>10}{:>16}"  # the columns of `imagine status --modal`
 
 LOST: Final = Phrase("The GPU broke off in the middle, twice. Please try again in a minute, or ask for less at a time.")
 TOO_LONG: Final = Phrase("That took more than {minutes} minutes, so I stopped it. Please try it smaller, or with fewer steps.")
@@ -287,28 +287,19 @@ def register() -> None:
         print(f"Discord knows {tell_discord.remote()} command now.")
 
 
-@app.local_entrypoint()
-def status() -> None:
-    """Say which containers are up, what waits, how long waking a GPU last took, and how long people last waited."""
-    with _in_words():
+async def state() -> Sequence[str]:
+    """Return which containers are up, what waits, how long waking a GPU last took, and how long people last waited."""
+    from bot import status
+
+    with _asking():
         kinds = {"web": modal.Function.from_name(NAME, "web"), "courier": modal.Cls.from_name(NAME, "Courier")().carry}
         generators = modal.Cls.from_name(NAME, "Generator")
         kinds |= {model: pool(model, generators).generate for model in OFFERED}
+        lines = [STATE.format("", "containers", "waiting", "last woke in")]
         for name, kind in kinds.items():
-            stats = kind.get_current_stats()
-            woke = wakes.get(name)
-            slept = f", the last one took {woke:.0f} s to wake" if woke else ""
-            print(f"{name:16}{stats.num_total_runners} containers, {stats.backlog} waiting{slept}")
-        store = ModalStore(jobs, pictures)
-        waiting, took = asyncio.run(_jobs(store))
-        print(f"{waiting} jobs are under way.")
-        if took:
-            usual = f"{statistics.median(took):.1f} s each, from the command to the outcome"
-            print(f"The last {len(took)} took {usual}; the slowest {max(took):.1f} s.")
-
-
-async def _jobs(store: "ModalStore") -> tuple[int, Sequence[float]]:
-    return len(await store.unfinished()), await store.durations(last=20)
+            stats, woke = await kind.get_current_stats.aio(), await wakes.get.aio(name)
+            lines.append(STATE.format(name, stats.num_total_runners, stats.backlog, f"{woke:.0f} s" if woke else "").rstrip())
+        return [*lines, *await status.of_jobs(ModalStore(jobs, pictures))]
 
 
 @app.local_entrypoint()
@@ -379,8 +370,20 @@ def _row(model: str) -> Any:
 def _in_words() -> Iterator[None]:
     """End a command with the sentence that is meant for people, not with a traceback."""
     try:
-        yield
+        with _asking():
+            yield
     except Told as told:
         raise SystemExit(str(told)) from None
+
+
+@contextmanager
+def _asking() -> Iterator[None]:
+    """Say it in words for people where Modal does not have what it is asked for, or does not know who asks."""
+    try:
+        yield
     except modal.exception.NotFoundError as error:
-        raise SystemExit(f"{error}. Has `modal deploy -m bot` been run?") from None
+        raise Told(f"{error}. Has `modal deploy -m bot` been run?") from error
+    except modal.exception.AuthError as error:
+        raise Told("Modal does not know who asks. `modal token new` makes a token for this machine.") from error
+    except modal.exception.ConnectionError as error:
+        raise Told("Modal does not answer. Is this machine online? status.modal.com says how Modal is.") from error

@@ -23,11 +23,11 @@ import aiohttp
 
 from bot import __version__, discord, manifest, slack
 from bot.errors import Busy
+from bot.status import is_here
 
 PATIENCE: Final = 10  # seconds for one answer
 ACKNOWLEDGED: Final = 3  # seconds: what Slack and Discord wait for
 SKEW: Final = 60  # seconds that a clock may be off: signatures are good for five minutes
-LOOPBACK: Final = {"localhost", "127.0.0.1", "::1"}
 HARMLESS: Final = b"ssl_check=1"  # Slack sends it to see whether we are there; it asks for nothing
 CLIENT: Final = f"DiscordBot (https://discord.com/developers/docs, {__version__})"  # Discord wants an address in it
 
@@ -120,7 +120,7 @@ class Setup:
     @property
     def is_local(self) -> bool:
         """Whether the bot is reached from this machine only."""
-        return bool(self.url) and urlsplit(self.url).hostname in LOOPBACK
+        return bool(self.url and is_here(self.url))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -386,7 +386,7 @@ def _unfit(url: str | None) -> Finding | None:
         return None
     if not re.fullmatch(r"https?://([\w.-]+|\[[0-9a-f:]+\])(:[0-9]+)?/?", url):
         return _wrong("--url takes the bot's bare address.", "Give it like this, without a path: https://imagine.example.com.")
-    if urlsplit(url).scheme == "http" and urlsplit(url).hostname not in LOOPBACK:
+    if urlsplit(url).scheme == "http" and not is_here(url):
         fix = "Give the https address; a tunnel or a proxy such as Caddy provides one."
         return _wrong("--url is not https, and Slack and Discord take nothing else.", fix)
     return None

@@ -42,13 +42,17 @@ MAP: dict[str, tuple[set[str], set[str]]] = {
     "web": (EDGE | {"slack", "discord", "page", "bot"}, {"fastapi", "pydantic", "slack_bolt"}),
     "platforms": (CORE | {"desk", "slack", "discord"}, {"aiohttp"}),
     "manifest": (CORE | {"slack", "discord"}, {"discord", "yaml"}),
-    "doctor": (CORE | {"slack", "discord", "manifest", "bot"}, {"aiohttp"}),
-    "deploy": (EDGE | {"gen", "platforms", "web"}, {"modal", "fastapi"}),
+    "status": (CORE | {"store"}, {"aiohttp"}),
+    "doctor": (CORE | {"slack", "discord", "manifest", "status", "bot"}, {"aiohttp"}),
+    "deploy": (EDGE | {"gen", "platforms", "status", "web"}, {"modal", "fastapi"}),
     "local": (
         EDGE | {"apart", "gen", "platforms", "page", "turns", "web"},
         {"uvicorn", "filelock", "platformdirs"},
     ),
-    "__main__": (EDGE | {"recipe", "doctor", "gen", "local", "manifest", "platforms"}, {"typer", "rich", "PIL"}),
+    "__main__": (
+        EDGE | {"recipe", "deploy", "doctor", "gen", "local", "manifest", "platforms", "status"},
+        {"typer", "rich", "PIL"},
+    ),
 }
 # Only these may know each outside thing, at whatever level of the map they are.
 KNOWS = {

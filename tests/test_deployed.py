@@ -49,9 +49,15 @@ class Cloud:
 
     async def modal(self, *arguments: object) -> str:
         """Run `modal …` as whoever deploys does; return what it said."""
-        program = str(Path(sys.executable).with_name("modal"))
+        return await self._said("modal", *arguments)
+
+    async def imagine(self, *arguments: object) -> str:
+        """Run `imagine …`, likewise."""
+        return await self._said("bot", *arguments)
+
+    async def _said(self, *module_and_arguments: object) -> str:
         process = await asyncio.create_subprocess_exec(
-            *(program, *map(str, arguments)),
+            *(sys.executable, "-m", *map(str, module_and_arguments)),
             cwd=ROOT,
             env={**self.environ, "HF_TOKEN": ""},
             stdout=asyncio.subprocess.PIPE,
@@ -178,8 +184,11 @@ async def test_what_is_deployed_draws_for_a_terminal_too(cloud: Cloud, tmp_path:
 async def test_the_deployment_says_how_it_is(cloud: Cloud, slack: SlackServer) -> None:
     await slack.command(cloud.url, "a red fox --steps 1")
     await until(lambda: posted(slack), PATIENCE)
-    said = await cloud.modal("run", "-m", "bot.deploy::status")
-    assert re.search(r"^web +1 containers, 0 waiting", said, re.MULTILINE)
+    said = await cloud.imagine("status", "--modal")
+    assert re.search(r"^ +containers +waiting +last woke in$", said, re.MULTILINE)
+    assert re.search(r"^web +1 +0$", said, re.MULTILINE)
+    assert re.search(r"^sketch +1 +0", said, re.MULTILINE)
+    assert re.search(r"^Jobs under way: 0\.$", said, re.MULTILINE)
     assert re.search(r"^The last 1 took [0-9.]+ s each", said, re.MULTILINE)
 
 

@@ -334,7 +334,7 @@ def test_a_command_that_is_typed_wrong_ends_with_status_2(arguments: tuple[str, 
 def test_help_names_every_command(tmp_path: Path) -> None:
     helped = python_m_bot(tmp_path, "--help")
     assert helped.returncode == 0
-    for name in ("draw", "recipe", "show", "serve", "register", "manifest"):
+    for name in ("draw", "recipe", "show", "serve", "register", "status", "manifest"):
         assert name in helped.stdout
 
 
