@@ -7,7 +7,7 @@
     imagine status --modal                                    what is up, what waits, how long it takes
 
 Three kinds of containers: `web` takes commands and stays awake; `courier` sees each job through and talks to people;
-`Generator` draws, one pool of GPUs for each model, and holds no secret at all.
+`Generator` and `SmallGenerator` draw, one pool of GPUs for each model, and hold no secret at all.
 
 Every container imports this file, and its image is all that it finds there. What one of them alone has installed is
 imported within its own functions, or under `light.imports()`. Nothing here may depend on the environment of whoever
@@ -22,15 +22,16 @@ import time
 import tomllib
 import traceback
 from collections import abc
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import modal
 
 from bot.errors import BadRequest, Told
-from bot.models import DEFAULT, MODELS, ROWS
+from bot.models import DEFAULT, LARGE, MODELS, ROWS, SMALL
 from bot.request import MAX_PICTURES, SEEDS, Event, Finished, ImageRequest, Job, Queued, Waking, compose
 from bot.texts import Phrase
 
@@ -47,7 +48,6 @@ MINUTES: Final = 60  # seconds
 # What people may name, the default first: Apache-2.0, and the hub asks nobody for a token. FLUX.1 has the same licence
 # but wants a token, the others have terms. `sketch` needs no download: with it, all can be tried right after deploying.
 OFFERED: Final = ("z-image-turbo", "sdxl", "sdxl-turbo", "flux-schnell", "sketch")
-GPUS: Final = ROWS[OFFERED[0]].gpu
 
 # Restoring a started container, networks on the GPU and all, takes seconds where starting one takes most of a minute.
 # Modal calls it alpha. False gives containers that load at every start, and is all there is to change.
@@ -57,6 +57,10 @@ DRAWING: Final = 15 * MINUTES  # the longest job, ten pictures of the slowest mo
 STARTING: Final = 15 * MINUTES  # 34 GB from a Volume, and the first drawing
 JOB: Final = 2 * (STARTING + DRAWING) + 30 * MINUTES  # two tries, and then the platforms' patience
 IDLE: Final = 5 * MINUTES  # a GPU waits so long for the next person; shorter saves money, longer saves waking
+# GPUs that stay awake for every model that has been asked for, where none draws. 1 spares people the waking, and is paid for
+# around the clock: an hour of the first GPU of its row, 24 times a day, for each such model. README.md has the prices.
+WARM: Final = 0
+SPARE: Final = 0  # GPUs more than are busy, while some are: 1 spares a second person the waking, and doubles a quiet day's cost
 MOST_GPUS: Final = 10  # for each model: a bound on what a busy day can cost
 DRAWINGS: Final = 4  # at most in one container: one is drawn, the others wait there
 ABREAST: Final = 2  # what Modal aims at: the next one is there when the first is done, and more wake another GPU
@@ -204,31 +208,10 @@ async def _events(request: ImageRequest, image: bytes | None) -> abc.AsyncGenera
         first.cancel()
 
 
-def pool(model: str, generators: Any = None) -> Any:
-    """Return the generators of one model, which scale apart from those of all others."""
-    kind: Any = Generator if generators is None else generators
-    gpu = ROWS[model].gpu
-    if gpu != GPUS:
-        kind = kind.with_options(gpu=gpu[0])  # this takes one kind of GPU; only a class of its own could name more
-    return kind(model=model)
-
-
-@app.cls(
-    image=heavy,
-    gpu=list(GPUS),
-    volumes={WEIGHTS: weights.read_only()},
-    enable_memory_snapshot=GPU_SNAPSHOT,
-    experimental_options={"enable_gpu_snapshot": True} if GPU_SNAPSHOT else {},
-    max_containers=MOST_GPUS,
-    scaledown_window=IDLE,
-    timeout=DRAWING,
-    startup_timeout=STARTING,
-)
-@modal.concurrent(max_inputs=DRAWINGS, target_inputs=ABREAST)
-class Generator:
+class _Generator:
     """One model on one GPU. It is called by `courier`, which is also the one to call again: generators have no retries."""
 
-    model: str = modal.parameter()
+    model: str
 
     @modal.enter(snap=GPU_SNAPSHOT)
     def load(self) -> None:
@@ -265,6 +248,48 @@ class Generator:
             return self._generator
 
 
+# Only a class can name several kinds of GPU, the best first: `with_options` takes one. So there is a class for each list.
+drawing: Final[Mapping[str, Any]] = {
+    "image": heavy,
+    "volumes": {WEIGHTS: weights.read_only()},
+    "enable_memory_snapshot": GPU_SNAPSHOT,
+    "experimental_options": {"enable_gpu_snapshot": True} if GPU_SNAPSHOT else {},
+    "min_containers": WARM,
+    "buffer_containers": SPARE,
+    "max_containers": MOST_GPUS,
+    "scaledown_window": IDLE,
+    "timeout": DRAWING,
+    "startup_timeout": STARTING,
+}
+abreast: Final = modal.concurrent(max_inputs=DRAWINGS, target_inputs=ABREAST)
+
+
+@app.cls(gpu=list(LARGE), **drawing)
+@abreast
+class Generator(_Generator):
+    """The models that want a large GPU."""
+
+    model: str = modal.parameter()
+
+
+@app.cls(gpu=list(SMALL), **drawing)
+@abreast
+class SmallGenerator(_Generator):
+    """The models that a small GPU holds."""
+
+    model: str = modal.parameter()
+
+
+GENERATORS: Final[Mapping[tuple[str, ...], str]] = {LARGE: "Generator", SMALL: "SmallGenerator"}  # who has a row's GPUs
+ours: Final[Mapping[str, Any]] = {"Generator": Generator, "SmallGenerator": SmallGenerator}
+deployed: Final = partial(modal.Cls.from_name, NAME)  # for whoever asks from outside
+
+
+def pool(model: str, find: Callable[[str], Any] = ours.__getitem__) -> Any:
+    """Return the generators of one model, which scale apart from those of all others."""
+    return find(GENERATORS[ROWS[model].gpu])(model=model)
+
+
 @app.function(image=online, volumes={WEIGHTS: weights}, timeout=120 * MINUTES, max_containers=1)
 def fetch(model: str) -> None:
     """Put a model's weights where all its generators find them: one download at a time."""
@@ -292,9 +317,8 @@ async def state() -> Sequence[str]:
     from bot import status
 
     with _asking():
-        kinds = {"web": modal.Function.from_name(NAME, "web"), "courier": modal.Cls.from_name(NAME, "Courier")().carry}
-        generators = modal.Cls.from_name(NAME, "Generator")
-        kinds |= {model: pool(model, generators).generate for model in OFFERED}
+        kinds = {"web": modal.Function.from_name(NAME, "web"), "courier": deployed("Courier")().carry}
+        kinds |= {model: pool(model, deployed).generate for model in OFFERED}
         lines = [STATE.format("", "containers", "waiting", "last woke in")]
         for name, kind in kinds.items():
             stats, woke = await kind.get_current_stats.aio(), await wakes.get.aio(name)
@@ -339,7 +363,7 @@ def draw(
         first = compose("a fox", model=model).seed
         folder = Path(output)
         folder.mkdir(parents=True, exist_ok=True)
-        generator = pool(model, modal.Cls.from_name(NAME, "Generator"))
+        generator = pool(model, deployed)
         for number, words in enumerate(line for line in prompts if line.strip() or not file):
             for sample in range(samples):
                 seed = (first + (number * samples + sample) * batch_size) % SEEDS

@@ -81,7 +81,7 @@ async def deployed(environ: Mapping[str, str], log: Path) -> AsyncIterator[Cloud
     command = [sys.executable, CONTROL_PLANE, "run", "bot", "-m", "--strict", "--secret", f"imagine-chat={secret}", *options]
     with log.open("wb") as said:
         process = await asyncio.create_subprocess_exec(
-            *(*command, "--drain", "0", "--", sys.executable, "-c", WAITS),
+            *(*command, "--snapshots", "--drain", "0", "--", sys.executable, "-c", WAITS),
             cwd=ROOT,
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
