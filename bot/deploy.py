@@ -23,6 +23,7 @@ import tomllib
 import traceback
 from collections import abc
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing, asynccontextmanager, contextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -352,36 +353,53 @@ def draw(
     batch_size: int = 1,
     output: str = "pictures",
 ) -> None:
-    """Draw a prompt, or each line of a file, `samples` times `batch_size` pictures; say how long each took."""
+    """Draw a prompt `samples` times, `batch_size` pictures each; or each line of a file, `batch_size` lines at a time."""
     with _in_words():
         _row(model)
         MODELS.update(ROWS)  # this process is one command, and asks for what is deployed, not for what is here
-        prompts = Path(file).read_text("utf-8").splitlines() if file else [prompt]
-        if not 1 <= batch_size <= MAX_PICTURES:
-            raise BadRequest(f"--batch-size is from 1 to {MAX_PICTURES}.")
-        given: Mapping[str, int] = {"num_inference_steps": steps} if steps else {}
-        first = compose("a fox", model=model).seed
+        if not 1 <= batch_size <= MAX_PICTURES or samples < 1:
+            raise BadRequest(f"--batch-size is from 1 to {MAX_PICTURES}, and --samples at least 1.")
+        given: Mapping[str, Any] = {"model": model} | ({"num_inference_steps": steps} if steps else {})
+        prompts = [words for words in (_lines(file) if file else [prompt]) for _ in range(samples)]
+        requests = _requests(prompts, n=1 if file else batch_size, **given)  # all of them, before the first is drawn
         folder = Path(output)
         folder.mkdir(parents=True, exist_ok=True)
-        generator = pool(model, deployed)
-        for number, words in enumerate(line for line in prompts if line.strip() or not file):
-            for sample in range(samples):
-                seed = (first + (number * samples + sample) * batch_size) % SEEDS
-                _sample(generator, compose(words, model=model, seed=seed, n=batch_size, **given), folder)
+        begun, generator = time.monotonic(), pool(model, deployed)
+        with ThreadPoolExecutor(batch_size if file else 1) as abreast:
+            drawn = sum(abreast.map(lambda request: _sample(generator, request, folder), requests))
+        seconds = time.monotonic() - begun
+        print(f"{drawn} pictures in {seconds:.2f} s from here, {seconds / drawn:.2f} s per picture")
 
 
-def _sample(generator: Any, request: ImageRequest, folder: Path) -> None:
-    """Draw one batch, save it, and print its time: on the GPU, and as seen from here."""
+def _lines(file: str) -> list[str]:
+    try:
+        found = [line for line in Path(file).read_text("utf-8").splitlines() if line.strip()]
+    except (OSError, UnicodeError) as error:
+        raise BadRequest(f"{file} cannot be read: {error}. --file takes a text with a prompt on each line.") from error
+    if not found:
+        raise BadRequest(f"{file} has no prompts: write one on each line.")
+    return found
+
+
+def _requests(prompts: Sequence[str], *, n: int, **given: Any) -> list[ImageRequest]:
+    """Return a request for each prompt, whose seeds follow one another, so that no two pictures have the same."""
+    first = compose("a fox", **given).seed
+    return [compose(words, seed=(first + index * n) % SEEDS, n=n, **given) for index, words in enumerate(prompts)]
+
+
+def _sample(generator: Any, request: ImageRequest, folder: Path) -> int:
+    """Draw one batch, save it, print its time, on the GPU and as seen from here, and return how many pictures it has."""
     called = time.monotonic()
     *_, finished = generator.generate.remote_gen(request, batch_size=request.n)
     seen = time.monotonic() - called
     if not isinstance(finished, Finished):
         raise Told("The generator stopped without finishing.")
-    for picture in finished.pictures:
-        path = folder / f"{request.model}-{picture.request.seed}.png"
+    paths = [folder / f"{request.model}-{picture.request.seed}.png" for picture in finished.pictures]
+    for path, picture in zip(paths, finished.pictures, strict=True):
         path.write_bytes(picture.png)
-        print(path)
-    print(f"{finished.seconds:.2f} s per sample, {finished.seconds / request.n:.2f} s per picture ({seen:.2f} s from here)")
+    times = f"{finished.seconds:.2f} s per sample, {finished.seconds / request.n:.2f} s per picture ({seen:.2f} s from here)"
+    print(*paths, times, sep="\n")
+    return len(paths)
 
 
 def _row(model: str) -> Any:

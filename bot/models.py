@@ -227,13 +227,19 @@ Z_IMAGE_TURBO: Final = Model(
     gpu=LARGE,
 )
 
+VARIABLES: Final = ("IMAGINE_MODEL", "IMAGINE_MODELS")
 ROWS: Final = {row.name: row for row in (SKETCH, SD15, SDXL, SDXL_TURBO, SD35, FLUX_SCHNELL, FLUX_DEV, Z_IMAGE_TURBO)}
 
 
+def named(environ: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Return each name of a model that the environment gives, after its variable: the one that draws by default first."""
+    names = [(variable, name.strip()) for variable in VARIABLES for name in environ.get(variable, "").split(",")]
+    return [(variable, name) for variable, name in names if name]
+
+
 def offered(environ: Mapping[str, str]) -> dict[str, Model]:
-    """Return the rows that people may name, the one that serves where they name none first."""
-    names = [environ.get("IMAGINE_MODEL", ""), *environ.get("IMAGINE_MODELS", "").split(",")]
-    chosen = {name: ROWS[name] for name in map(str.strip, names) if name in ROWS}
+    """Return the rows that people may name. What is no row was refused when the bot started (`platforms.check`)."""
+    chosen = {name: ROWS[name] for _, name in named(environ) if name in ROWS}
     return chosen or {SKETCH.name: SKETCH}
 
 

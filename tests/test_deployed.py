@@ -174,8 +174,11 @@ async def test_what_is_deployed_draws_for_a_terminal_too(cloud: Cloud, tmp_path:
     draw = ("run", "-m", "bot.deploy::draw", "--model", "sketch", "--steps", 1, "--output", tmp_path / "pictures")
     said = await cloud.modal(*draw, "--prompt", "a cat", "--samples", 2, "--batch-size", 3)
     assert said.count(" s per sample, ") == 2
-    said = await cloud.modal(*draw, "--file", prompts)
+    assert "6 pictures in " in said
+    said = await cloud.modal(*draw, "--file", prompts, "--batch-size", 2)
     assert said.count(" s per sample, ") == 2
+    assert "2 pictures in " in said
+    assert "cannot be read" in await cloud.modal(*draw, "--file", tmp_path / "nothing")
     drawn = [recipe.of(path) for path in (tmp_path / "pictures").iterdir()]
     assert sorted(request.prompt for request in drawn) == ["a blue whale", *6 * ["a cat"], "a red fox"]
     assert len({request.seed for request in drawn}) == 8

@@ -13,7 +13,8 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from bot import deploy, doctor, local, platforms, slack
+from bot import deploy, doctor, platforms, slack
+from bot.models import DEFAULT
 from tests.conftest import environment, serving
 from tests.fakes.discord_world import Access
 from tests.fakes.faults import Fault
@@ -95,7 +96,7 @@ async def patient(service: Service, stranger: Patient) -> Patient:
 
 
 async def _loaded(service: Service) -> None:
-    await service.studio.load(local.default_model())
+    await service.studio.load(DEFAULT)
 
 
 def wrong(found: Iterable[Finding]) -> list[str]:
