@@ -2,6 +2,9 @@
 
 `ROWS` is all of them, `MODELS` those that this deployment offers: people are not to start a download of 30 GB by typing
 a name. `IMAGINE_MODELS` names them, separated by commas; the first one draws where nobody names one.
+
+Licences, gates, steps and guidance are those of each model's page, https://huggingface.co/ and its repository, or else what
+diffusers' pipeline does by default (https://huggingface.co/docs/diffusers). Looked up in November 2026.
 """
 
 from __future__ import annotations
@@ -128,7 +131,7 @@ SDXL_TURBO: Final = Model(
     about="SDXL distilled to four steps: a picture at once, 512 pixels",
     repository="stabilityai/sdxl-turbo",
     variant="fp16",
-    licence="Stability AI Community",
+    licence="Stability AI Non-Commercial Research Community",  # by its own page; stability.ai/license has terms for business
     pipeline="StableDiffusionXLPipeline",
     guided=False,
     num_inference_steps=4,
@@ -213,7 +216,7 @@ Z_IMAGE_TURBO: Final = Model(
     licence="Apache-2.0",
     pipeline="ZImagePipeline",
     guided=False,
-    num_inference_steps=9,  # eight passes through the network: the last step needs none
+    num_inference_steps=8,  # its page says 9, of which diffusers wasted one then: https://github.com/huggingface/diffusers/pull/13730
     max_inference_steps=20,
     guidance_scale=0.0,
     max_guidance_scale=0.0,
