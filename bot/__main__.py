@@ -36,6 +36,7 @@ app: Final = typer.Typer(
     pretty_exceptions_enable=False,
     help="Draw pictures from words: here, in Slack and in Discord.",
 )
+HERE: Final = "http://127.0.0.1:8000"  # where `imagine serve` listens
 say: Final = Console(stderr=True, highlight=False)  # what people read; what programs read goes to standard output
 
 
@@ -160,6 +161,37 @@ def doctor(
     raise typer.Exit(asyncio.run(doctors.run(os.environ, url=url, channel=channel, say=typer.echo)))
 
 
+@app.command()
+def status(
+    url: Annotated[str, typer.Option(help="Where the bot is reached, such as https://imagine.example.com.")] = HERE,
+    on_modal: Annotated[bool, typer.Option("--modal", help="Ask Modal for the containers of `modal deploy -m bot`.")] = False,  # noqa: FBT002
+) -> None:
+    """Say what is up, what waits, and how long people waited lately. It changes nothing."""
+    for line in asyncio.run(_state_on_modal() if on_modal else _state(url)):
+        typer.echo(line)
+
+
+async def _state(url: str) -> Sequence[str]:
+    """Look at a bot from outside, and at what it wrote down if that is here."""
+    from bot import status
+    from bot.local import home
+    from bot.store import LocalStore
+
+    about = await status.of_server(url)
+    if not status.is_here(url):
+        return about
+    async with LocalStore(home()) as store:
+        return [*about, *await status.of_jobs(store)]
+
+
+async def _state_on_modal() -> Sequence[str]:
+    try:
+        from bot import deploy
+    except ImportError as error:
+        raise Told("Modal's own package is not installed here: `pip install imagine-bot[modal]`.") from error
+    return await deploy.state()
+
+
 class _Platform(StrEnum):
     SLACK = "slack"
     DISCORD = "discord"
@@ -170,11 +202,14 @@ def manifest(
     platform: Annotated[_Platform, typer.Argument(help="Whose.")],
     url: Annotated[str | None, typer.Option(help="Where the bot is reached, such as https://imagine.example.com.")] = None,
 ) -> None:
-    """Print what to paste when making the app."""
+    """Print what the platform wants to know: for Slack YAML to paste, for Discord the commands that `register` puts to it."""
     from bot import manifest as manifests
 
-    made = manifests.for_slack(url or manifests.PLACEHOLDER) if platform is _Platform.SLACK else manifests.for_discord()
-    typer.echo(manifests.as_json(made), nl=False)
+    if platform is _Platform.SLACK:
+        text = manifests.as_yaml(manifests.for_slack(url or manifests.PLACEHOLDER))
+    else:
+        text = manifests.as_json(manifests.for_discord())
+    typer.echo(text, nl=False)
 
 
 def shell_command(request: ImageRequest) -> str:

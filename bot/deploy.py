@@ -4,10 +4,10 @@
     modal run -m bot.deploy::download --model sdxl            fetch a model's weights, once
     modal run -m bot.deploy::register                         tell Discord about /imagine
     modal run -m bot.deploy::draw --prompt "a red fox"        draw from a terminal, on the GPU that is deployed
-    modal run -m bot.deploy::status                           what is up, what waits, how long it takes
+    imagine status --modal                                    what is up, what waits, how long it takes
 
 Three kinds of containers: `web` takes commands and stays awake; `courier` sees each job through and talks to people;
-`Generator` draws, one pool of GPUs for each model, and holds no secret at all.
+`Generator` and `SmallGenerator` draw, one pool of GPUs for each model, and hold no secret at all.
 
 Every container imports this file, and its image is all that it finds there. What one of them alone has installed is
 imported within its own functions, or under `light.imports()`. Nothing here may depend on the environment of whoever
@@ -17,21 +17,22 @@ deploys: the containers would count other objects than they were given. Annotati
 import asyncio
 import logging
 import os
-import statistics
 import threading
 import time
 import tomllib
 import traceback
 from collections import abc
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing, asynccontextmanager, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import modal
 
 from bot.errors import BadRequest, Told
-from bot.models import DEFAULT, MODELS, ROWS
+from bot.models import DEFAULT, LARGE, MODELS, ROWS, SMALL
 from bot.request import MAX_PICTURES, SEEDS, Event, Finished, ImageRequest, Job, Queued, Waking, compose
 from bot.texts import Phrase
 
@@ -48,7 +49,6 @@ MINUTES: Final = 60  # seconds
 # What people may name, the default first: Apache-2.0, and the hub asks nobody for a token. FLUX.1 has the same licence
 # but wants a token, the others have terms. `sketch` needs no download: with it, all can be tried right after deploying.
 OFFERED: Final = ("z-image-turbo", "sdxl", "sdxl-turbo", "flux-schnell", "sketch")
-GPUS: Final = ROWS[OFFERED[0]].gpu
 
 # Restoring a started container, networks on the GPU and all, takes seconds where starting one takes most of a minute.
 # Modal calls it alpha. False gives containers that load at every start, and is all there is to change.
@@ -58,6 +58,10 @@ DRAWING: Final = 15 * MINUTES  # the longest job, ten pictures of the slowest mo
 STARTING: Final = 15 * MINUTES  # 34 GB from a Volume, and the first drawing
 JOB: Final = 2 * (STARTING + DRAWING) + 30 * MINUTES  # two tries, and then the platforms' patience
 IDLE: Final = 5 * MINUTES  # a GPU waits so long for the next person; shorter saves money, longer saves waking
+# GPUs that stay awake for every model that has been asked for, where none draws. 1 spares people the waking, and is paid for
+# around the clock: an hour of the first GPU of its row, 24 times a day, for each such model. README.md has the prices.
+WARM: Final = 0
+SPARE: Final = 0  # GPUs more than are busy, while some are: 1 spares a second person the waking, and doubles a quiet day's cost
 MOST_GPUS: Final = 10  # for each model: a bound on what a busy day can cost
 DRAWINGS: Final = 4  # at most in one container: one is drawn, the others wait there
 ABREAST: Final = 2  # what Modal aims at: the next one is there when the first is done, and more wake another GPU
@@ -67,6 +71,7 @@ LOOK_AGAIN: Final = 2.0  # seconds between two looks at whether the GPU is awake
 
 CHAT: Final = ("SLACK_SIGNING_SECRET", "SLACK_BOT_TOKEN", "DISCORD_PUBLIC_KEY", "DISCORD_APPLICATION_ID", "DISCORD_BOT_TOKEN")
 WEIGHTS: Final = "/weights"
+STATE: Final = "{:16}{:>12}{:>10}{:>16}"  # the columns of `imagine status --modal`
 
 LOST: Final = Phrase("The GPU broke off in the middle, twice. Please try again in a minute, or ask for less at a time.")
 TOO_LONG: Final = Phrase("That took more than {minutes} minutes, so I stopped it. Please try it smaller, or with fewer steps.")
@@ -204,31 +209,10 @@ async def _events(request: ImageRequest, image: bytes | None) -> abc.AsyncGenera
         first.cancel()
 
 
-def pool(model: str, generators: Any = None) -> Any:
-    """Return the generators of one model, which scale apart from those of all others."""
-    kind: Any = Generator if generators is None else generators
-    gpu = ROWS[model].gpu
-    if gpu != GPUS:
-        kind = kind.with_options(gpu=gpu[0])  # this takes one kind of GPU; only a class of its own could name more
-    return kind(model=model)
-
-
-@app.cls(
-    image=heavy,
-    gpu=list(GPUS),
-    volumes={WEIGHTS: weights.read_only()},
-    enable_memory_snapshot=GPU_SNAPSHOT,
-    experimental_options={"enable_gpu_snapshot": True} if GPU_SNAPSHOT else {},
-    max_containers=MOST_GPUS,
-    scaledown_window=IDLE,
-    timeout=DRAWING,
-    startup_timeout=STARTING,
-)
-@modal.concurrent(max_inputs=DRAWINGS, target_inputs=ABREAST)
-class Generator:
+class _Generator:
     """One model on one GPU. It is called by `courier`, which is also the one to call again: generators have no retries."""
 
-    model: str = modal.parameter()
+    model: str
 
     @modal.enter(snap=GPU_SNAPSHOT)
     def load(self) -> None:
@@ -265,6 +249,48 @@ class Generator:
             return self._generator
 
 
+# Only a class can name several kinds of GPU, the best first: `with_options` takes one. So there is a class for each list.
+drawing: Final[Mapping[str, Any]] = {
+    "image": heavy,
+    "volumes": {WEIGHTS: weights.read_only()},
+    "enable_memory_snapshot": GPU_SNAPSHOT,
+    "experimental_options": {"enable_gpu_snapshot": True} if GPU_SNAPSHOT else {},
+    "min_containers": WARM,
+    "buffer_containers": SPARE,
+    "max_containers": MOST_GPUS,
+    "scaledown_window": IDLE,
+    "timeout": DRAWING,
+    "startup_timeout": STARTING,
+}
+abreast: Final = modal.concurrent(max_inputs=DRAWINGS, target_inputs=ABREAST)
+
+
+@app.cls(gpu=list(LARGE), **drawing)
+@abreast
+class Generator(_Generator):
+    """The models that want a large GPU."""
+
+    model: str = modal.parameter()
+
+
+@app.cls(gpu=list(SMALL), **drawing)
+@abreast
+class SmallGenerator(_Generator):
+    """The models that a small GPU holds."""
+
+    model: str = modal.parameter()
+
+
+GENERATORS: Final[Mapping[tuple[str, ...], str]] = {LARGE: "Generator", SMALL: "SmallGenerator"}  # who has a row's GPUs
+ours: Final[Mapping[str, Any]] = {"Generator": Generator, "SmallGenerator": SmallGenerator}
+deployed: Final = partial(modal.Cls.from_name, NAME)  # for whoever asks from outside
+
+
+def pool(model: str, find: Callable[[str], Any] = ours.__getitem__) -> Any:
+    """Return the generators of one model, which scale apart from those of all others."""
+    return find(GENERATORS[ROWS[model].gpu])(model=model)
+
+
 @app.function(image=online, volumes={WEIGHTS: weights}, timeout=120 * MINUTES, max_containers=1)
 def fetch(model: str) -> None:
     """Put a model's weights where all its generators find them: one download at a time."""
@@ -287,28 +313,18 @@ def register() -> None:
         print(f"Discord knows {tell_discord.remote()} command now.")
 
 
-@app.local_entrypoint()
-def status() -> None:
-    """Say which containers are up, what waits, how long waking a GPU last took, and how long people last waited."""
-    with _in_words():
-        kinds = {"web": modal.Function.from_name(NAME, "web"), "courier": modal.Cls.from_name(NAME, "Courier")().carry}
-        generators = modal.Cls.from_name(NAME, "Generator")
-        kinds |= {model: pool(model, generators).generate for model in OFFERED}
+async def state() -> Sequence[str]:
+    """Return which containers are up, what waits, how long waking a GPU last took, and how long people last waited."""
+    from bot import status
+
+    with _asking():
+        kinds = {"web": modal.Function.from_name(NAME, "web"), "courier": deployed("Courier")().carry}
+        kinds |= {model: pool(model, deployed).generate for model in OFFERED}
+        lines = [STATE.format("", "containers", "waiting", "last woke in")]
         for name, kind in kinds.items():
-            stats = kind.get_current_stats()
-            woke = wakes.get(name)
-            slept = f", the last one took {woke:.0f} s to wake" if woke else ""
-            print(f"{name:16}{stats.num_total_runners} containers, {stats.backlog} waiting{slept}")
-        store = ModalStore(jobs, pictures)
-        waiting, took = asyncio.run(_jobs(store))
-        print(f"{waiting} jobs are under way.")
-        if took:
-            usual = f"{statistics.median(took):.1f} s each, from the command to the outcome"
-            print(f"The last {len(took)} took {usual}; the slowest {max(took):.1f} s.")
-
-
-async def _jobs(store: "ModalStore") -> tuple[int, Sequence[float]]:
-    return len(await store.unfinished()), await store.durations(last=20)
+            stats, woke = await kind.get_current_stats.aio(), await wakes.get.aio(name)
+            lines.append(STATE.format(name, stats.num_total_runners, stats.backlog, f"{woke:.0f} s" if woke else "").rstrip())
+        return [*lines, *await status.of_jobs(ModalStore(jobs, pictures))]
 
 
 @app.local_entrypoint()
@@ -337,36 +353,53 @@ def draw(
     batch_size: int = 1,
     output: str = "pictures",
 ) -> None:
-    """Draw a prompt, or each line of a file, `samples` times `batch_size` pictures; say how long each took."""
+    """Draw a prompt `samples` times, `batch_size` pictures each; or each line of a file, `batch_size` lines at a time."""
     with _in_words():
         _row(model)
         MODELS.update(ROWS)  # this process is one command, and asks for what is deployed, not for what is here
-        prompts = Path(file).read_text("utf-8").splitlines() if file else [prompt]
-        if not 1 <= batch_size <= MAX_PICTURES:
-            raise BadRequest(f"--batch-size is from 1 to {MAX_PICTURES}.")
-        given: Mapping[str, int] = {"num_inference_steps": steps} if steps else {}
-        first = compose("a fox", model=model).seed
+        if not 1 <= batch_size <= MAX_PICTURES or samples < 1:
+            raise BadRequest(f"--batch-size is from 1 to {MAX_PICTURES}, and --samples at least 1.")
+        given: Mapping[str, Any] = {"model": model} | ({"num_inference_steps": steps} if steps else {})
+        prompts = [words for words in (_lines(file) if file else [prompt]) for _ in range(samples)]
+        requests = _requests(prompts, n=1 if file else batch_size, **given)  # all of them, before the first is drawn
         folder = Path(output)
         folder.mkdir(parents=True, exist_ok=True)
-        generator = pool(model, modal.Cls.from_name(NAME, "Generator"))
-        for number, words in enumerate(line for line in prompts if line.strip() or not file):
-            for sample in range(samples):
-                seed = (first + (number * samples + sample) * batch_size) % SEEDS
-                _sample(generator, compose(words, model=model, seed=seed, n=batch_size, **given), folder)
+        begun, generator = time.monotonic(), pool(model, deployed)
+        with ThreadPoolExecutor(batch_size if file else 1) as abreast:
+            drawn = sum(abreast.map(lambda request: _sample(generator, request, folder), requests))
+        seconds = time.monotonic() - begun
+        print(f"{drawn} pictures in {seconds:.2f} s from here, {seconds / drawn:.2f} s per picture")
 
 
-def _sample(generator: Any, request: ImageRequest, folder: Path) -> None:
-    """Draw one batch, save it, and print its time: on the GPU, and as seen from here."""
+def _lines(file: str) -> list[str]:
+    try:
+        found = [line for line in Path(file).read_text("utf-8").splitlines() if line.strip()]
+    except (OSError, UnicodeError) as error:
+        raise BadRequest(f"{file} cannot be read: {error}. --file takes a text with a prompt on each line.") from error
+    if not found:
+        raise BadRequest(f"{file} has no prompts: write one on each line.")
+    return found
+
+
+def _requests(prompts: Sequence[str], *, n: int, **given: Any) -> list[ImageRequest]:
+    """Return a request for each prompt, whose seeds follow one another, so that no two pictures have the same."""
+    first = compose("a fox", **given).seed
+    return [compose(words, seed=(first + index * n) % SEEDS, n=n, **given) for index, words in enumerate(prompts)]
+
+
+def _sample(generator: Any, request: ImageRequest, folder: Path) -> int:
+    """Draw one batch, save it, print its time, on the GPU and as seen from here, and return how many pictures it has."""
     called = time.monotonic()
     *_, finished = generator.generate.remote_gen(request, batch_size=request.n)
     seen = time.monotonic() - called
     if not isinstance(finished, Finished):
         raise Told("The generator stopped without finishing.")
-    for picture in finished.pictures:
-        path = folder / f"{request.model}-{picture.request.seed}.png"
+    paths = [folder / f"{request.model}-{picture.request.seed}.png" for picture in finished.pictures]
+    for path, picture in zip(paths, finished.pictures, strict=True):
         path.write_bytes(picture.png)
-        print(path)
-    print(f"{finished.seconds:.2f} s per sample, {finished.seconds / request.n:.2f} s per picture ({seen:.2f} s from here)")
+    times = f"{finished.seconds:.2f} s per sample, {finished.seconds / request.n:.2f} s per picture ({seen:.2f} s from here)"
+    print(*paths, times, sep="\n")
+    return len(paths)
 
 
 def _row(model: str) -> Any:
@@ -379,8 +412,20 @@ def _row(model: str) -> Any:
 def _in_words() -> Iterator[None]:
     """End a command with the sentence that is meant for people, not with a traceback."""
     try:
-        yield
+        with _asking():
+            yield
     except Told as told:
         raise SystemExit(str(told)) from None
+
+
+@contextmanager
+def _asking() -> Iterator[None]:
+    """Say it in words for people where Modal does not have what it is asked for, or does not know who asks."""
+    try:
+        yield
     except modal.exception.NotFoundError as error:
-        raise SystemExit(f"{error}. Has `modal deploy -m bot` been run?") from None
+        raise Told(f"{error}. Has `modal deploy -m bot` been run?") from error
+    except modal.exception.AuthError as error:
+        raise Told("Modal does not know who asks. `modal token new` makes a token for this machine.") from error
+    except modal.exception.ConnectionError as error:
+        raise Told("Modal does not answer. Is this machine online? status.modal.com says how Modal is.") from error

@@ -19,7 +19,7 @@ from bot.apart import Apart
 from bot.courier import Courier
 from bot.desk import Desk
 from bot.errors import Told
-from bot.models import DEFAULT, MODELS
+from bot.models import DEFAULT
 from bot.page import Page
 from bot.platforms import check, in_discord, in_slack, open_session, states
 from bot.request import Event, ImageRequest, Job, Queued, find
@@ -44,14 +44,6 @@ GRACE: Final = 2  # seconds for what is under way at the doors when we are told 
 def home() -> Path:
     """Return the folder of the database and the pictures."""
     return Path(os.environ.get("IMAGINE_HOME") or platformdirs.user_data_dir("imagine", appauthor=False))
-
-
-def default_model() -> str:
-    """Return the model that draws where people name none."""
-    name = os.environ.get("IMAGINE_MODEL") or DEFAULT
-    if name not in MODELS:
-        raise Told(f"IMAGINE_MODEL is “{name}”, which is not a model here. There is: {', '.join(MODELS)}.")
-    return name
 
 
 class Draws(Protocol):
@@ -165,7 +157,7 @@ async def parts(
     *, folder: Path | None = None, environ: Mapping[str, str] = os.environ, studio: Studio | None = None
 ) -> AsyncIterator[Parts]:
     """Make everything and wire it up, inside the event loop that will run it."""
-    model, studio = default_model(), studio or Studio()
+    model, studio = DEFAULT, studio or Studio()
     async with AsyncExitStack() as stack:
         store = await stack.enter_async_context(LocalStore(folder or home()))
         session = await stack.enter_async_context(open_session())
@@ -195,8 +187,7 @@ async def parts(
 
 def serve(host: str, port: int) -> None:
     """Run the whole service until it is told to stop."""
-    default_model()  # complain before anything starts
-    check(os.environ)
+    check(os.environ)  # complain before anything starts
     folder = home()
     folder.mkdir(parents=True, exist_ok=True)
     try:

@@ -6,9 +6,11 @@ https://docs.slack.dev/reference/app-manifest and https://discord.com/developers
 from __future__ import annotations
 
 import json
+import math
 from typing import Any, Final
 
 import discord as discord_py
+import yaml
 from discord import app_commands
 
 from bot import discord, slack
@@ -52,6 +54,11 @@ def for_discord() -> list[dict[str, Any]]:
     return [discord.imagine_command(None).to_dict(tree)]
 
 
-def as_json(manifest: Any) -> str:
-    """Write a manifest as text; JSON is YAML too, so Slack takes it either way."""
-    return json.dumps(manifest, indent=2, ensure_ascii=False) + "\n"
+def as_yaml(manifest: Any) -> str:
+    """Write what Slack's page takes in its YAML tab, in our order, a line for each setting."""
+    return yaml.safe_dump(manifest, sort_keys=False, allow_unicode=True, width=math.inf)
+
+
+def as_json(commands: Any) -> str:
+    """Write what Discord's API takes."""
+    return json.dumps(commands, indent=2, ensure_ascii=False) + "\n"

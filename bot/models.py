@@ -2,6 +2,9 @@
 
 `ROWS` is all of them, `MODELS` those that this deployment offers: people are not to start a download of 30 GB by typing
 a name. `IMAGINE_MODELS` names them, separated by commas; the first one draws where nobody names one.
+
+Licences, gates, steps and guidance are those of each model's page, https://huggingface.co/ and its repository, or else what
+diffusers' pipeline does by default (https://huggingface.co/docs/diffusers). Looked up in November 2026.
 """
 
 from __future__ import annotations
@@ -128,7 +131,7 @@ SDXL_TURBO: Final = Model(
     about="SDXL distilled to four steps: a picture at once, 512 pixels",
     repository="stabilityai/sdxl-turbo",
     variant="fp16",
-    licence="Stability AI Community",
+    licence="Stability AI Non-Commercial Research Community",  # by its own page; stability.ai/license has terms for business
     pipeline="StableDiffusionXLPipeline",
     guided=False,
     num_inference_steps=4,
@@ -213,7 +216,7 @@ Z_IMAGE_TURBO: Final = Model(
     licence="Apache-2.0",
     pipeline="ZImagePipeline",
     guided=False,
-    num_inference_steps=9,  # eight passes through the network: the last step needs none
+    num_inference_steps=8,  # its page says 9, of which diffusers wasted one then: https://github.com/huggingface/diffusers/pull/13730
     max_inference_steps=20,
     guidance_scale=0.0,
     max_guidance_scale=0.0,
@@ -227,13 +230,19 @@ Z_IMAGE_TURBO: Final = Model(
     gpu=LARGE,
 )
 
+VARIABLES: Final = ("IMAGINE_MODEL", "IMAGINE_MODELS")
 ROWS: Final = {row.name: row for row in (SKETCH, SD15, SDXL, SDXL_TURBO, SD35, FLUX_SCHNELL, FLUX_DEV, Z_IMAGE_TURBO)}
 
 
+def named(environ: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Return each name of a model that the environment gives, after its variable: the one that draws by default first."""
+    names = [(variable, name.strip()) for variable in VARIABLES for name in environ.get(variable, "").split(",")]
+    return [(variable, name) for variable, name in names if name]
+
+
 def offered(environ: Mapping[str, str]) -> dict[str, Model]:
-    """Return the rows that people may name, the one that serves where they name none first."""
-    names = [environ.get("IMAGINE_MODEL", ""), *environ.get("IMAGINE_MODELS", "").split(",")]
-    chosen = {name: ROWS[name] for name in map(str.strip, names) if name in ROWS}
+    """Return the rows that people may name. What is no row was refused when the bot started (`platforms.check`)."""
+    chosen = {name: ROWS[name] for _, name in named(environ) if name in ROWS}
     return chosen or {SKETCH.name: SKETCH}
 
 

@@ -10,6 +10,7 @@ import aiohttp
 
 from bot import discord, slack
 from bot.errors import Told, Undelivered
+from bot.models import ROWS, named
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -34,6 +35,9 @@ def check(environ: Mapping[str, str]) -> None:
     for name, pattern, what in SHAPES:
         if (value := environ.get(name)) and not re.fullmatch(pattern, value):
             raise Told(f"{name} must be {what}. It is on your application's General Information page.")
+    for variable, model in named(environ):
+        if model not in ROWS:
+            raise Told(f"{variable} names “{model}”, which is not a model here. There is: {', '.join(ROWS)}.")
 
 
 def in_slack(environ: Mapping[str, str], session: aiohttp.ClientSession, desk: Desk) -> slack.Slack | None:
@@ -76,6 +80,7 @@ def states(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
 
 async def register(environ: Mapping[str, str] = os.environ) -> int:
     """Put our commands to Discord; return how many it knows."""
+    check(environ)
     if lacks := missing(discord.ENVIRONMENT, environ):
         raise Told(f"Set {', '.join(lacks)} first; they are on your application's pages in Discord's developer portal.")
     async with open_session() as session:

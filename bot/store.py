@@ -42,7 +42,8 @@ CREATE TABLE IF NOT EXISTS jobs (
     job     TEXT NOT NULL,
     notes   TEXT NOT NULL DEFAULT '{}',
     outcome TEXT,
-    made    REAL NOT NULL
+    made    REAL NOT NULL,
+    ended   REAL
 );
 CREATE TABLE IF NOT EXISTS papers (
     name    TEXT PRIMARY KEY,
@@ -80,6 +81,9 @@ class Store(Protocol):
 
     async def unfinished(self) -> Sequence[Record]:
         """Return the jobs that somebody still waits for, oldest first."""
+
+    async def durations(self, last: int) -> Sequence[float]:
+        """Return the seconds that each of the `last` finished jobs took, from its claim to its outcome."""
 
     async def keep(self, job_id: str, pictures: Sequence[Picture]) -> None:
         """Keep the pictures of a job: all of them, or none if this is interrupted."""
@@ -156,8 +160,8 @@ class LocalStore:
         await self._write(lambda database: database.execute(patch, values))
 
     async def finish(self, job_id: str, outcome: str) -> None:
-        update = "UPDATE jobs SET outcome = ? WHERE id = ?"
-        await self._write(lambda database: database.execute(update, (outcome, job_id)))
+        update = "UPDATE jobs SET outcome = ?, ended = ? WHERE id = ?"
+        await self._write(lambda database: database.execute(update, (outcome, time.time(), job_id)))
 
     async def record(self, job_id: str) -> Record | None:
         found = await self._select("WHERE id = ?", job_id)
@@ -165,6 +169,11 @@ class LocalStore:
 
     async def unfinished(self) -> Sequence[Record]:
         return await self._select("WHERE outcome IS NULL ORDER BY made, rowid")
+
+    async def durations(self, last: int) -> Sequence[float]:
+        query = "SELECT ended - made FROM jobs WHERE ended IS NOT NULL ORDER BY ended DESC LIMIT ?"
+        rows = await self._in_thread(lambda: self._database.execute(query, (last,)).fetchall())
+        return [seconds for (seconds,) in rows]
 
     async def _select(self, which: str, *values: str) -> list[Record]:
         query = f"SELECT job, notes, outcome FROM jobs {which}"  # noqa: S608  `which` is one of the two above
@@ -255,6 +264,8 @@ class LocalStore:
         database.execute("PRAGMA synchronous = FULL")  # what we promise outlives a power cut, not just a crash
         database.execute("PRAGMA busy_timeout = 5000")  # `imagine show` may read while `imagine serve` runs
         database.executescript(SCHEMA)
+        if "ended" not in {name for _, name, *_ in database.execute("PRAGMA table_info (jobs)")}:
+            database.execute("ALTER TABLE jobs ADD COLUMN ended REAL")  # this folder is older than the column
         return database
 
     async def forget(self) -> None:
@@ -350,7 +361,6 @@ class ModalStore:
         return [record for record in records if record.outcome is None]
 
     async def durations(self, last: int) -> Sequence[float]:
-        """Return the seconds that each of the `last` finished jobs took, from its claim to its outcome."""
         ends = [(log[0]["made"], log[-1]["made"]) for log in await self._logs() if "outcome" in log[-1]]
         return [(end - begin) / 1e9 for begin, end in ends[-last:]]
 

@@ -15,6 +15,7 @@ ROOT = Path(__file__).parent.parent
 BOT = ROOT / "bot"
 
 CORE = {"errors", "models", "request", "texts"}
+DOCTOR = {"doctor.finding", "doctor.setup", "doctor.ask"}
 EDGE = CORE | {"actions", "command", "courier", "desk", "store", "styles", "upload"}
 
 # Each module, the modules of ours it may import, and the libraries of others. `bot` is the package itself.
@@ -41,14 +42,25 @@ MAP: dict[str, tuple[set[str], set[str]]] = {
     "page": (EDGE, set()),
     "web": (EDGE | {"slack", "discord", "page", "bot"}, {"fastapi", "pydantic", "slack_bolt"}),
     "platforms": (CORE | {"desk", "slack", "discord"}, {"aiohttp"}),
-    "manifest": (CORE | {"slack", "discord"}, {"discord"}),
-    "doctor": (CORE | {"slack", "discord", "manifest", "bot"}, {"aiohttp"}),
-    "deploy": (EDGE | {"gen", "platforms", "web"}, {"modal", "fastapi"}),
+    "manifest": (CORE | {"slack", "discord"}, {"discord", "yaml"}),
+    "status": (CORE | {"store"}, {"aiohttp"}),
+    "doctor.finding": (set(), set()),
+    "doctor.setup": ({"doctor.finding", "slack", "discord", "status"}, {"aiohttp"}),
+    "doctor.ask": ({"errors", "doctor.finding", "doctor.setup", "slack", "discord", "bot"}, {"aiohttp"}),
+    "doctor.slack": (DOCTOR | {"slack"}, set()),
+    "doctor.discord": (DOCTOR | {"discord", "manifest"}, set()),
+    "doctor.places": (DOCTOR | {"doctor.slack", "doctor.discord", "status"}, set()),
+    "doctor.modal": ({"doctor.finding", "doctor.setup", "slack", "discord"}, set()),
+    "doctor": (DOCTOR | {"errors", "doctor.slack", "doctor.discord", "doctor.places", "doctor.modal"}, {"aiohttp"}),
+    "deploy": (EDGE | {"gen", "platforms", "status", "web"}, {"modal", "fastapi"}),
     "local": (
         EDGE | {"apart", "gen", "platforms", "page", "turns", "web"},
         {"uvicorn", "filelock", "platformdirs"},
     ),
-    "__main__": (EDGE | {"recipe", "doctor", "gen", "local", "manifest", "platforms"}, {"typer", "rich", "PIL"}),
+    "__main__": (
+        EDGE | {"recipe", "deploy", "doctor", "gen", "local", "manifest", "platforms", "status"},
+        {"typer", "rich", "PIL"},
+    ),
 }
 # Only these may know each outside thing, at whatever level of the map they are.
 KNOWS = {
@@ -62,28 +74,28 @@ KNOWS = {
     "nacl": {"discord"},
     "sqlite3": {"store"},
     "typer": {"__main__"},
+    "yaml": {"manifest"},
     "uvicorn": {"local"},
     "modal": {"deploy"},
 }
-MODULES = sorted(path.stem for path in BOT.glob("*.py"))
+FILES = {".".join(path.relative_to(BOT).with_suffix("").parts).removesuffix(".__init__"): path for path in BOT.rglob("*.py")}
 
 
 @cache
 def imports(module: str) -> frozenset[str]:
-    """Return what a module imports anywhere in it, for types only too: `bot.x` for ours, the first name for others."""
+    """Return the modules that a module imports anywhere in it, for types only too."""
     found: set[str] = set()
-    for node in ast.walk(ast.parse((BOT / f"{module}.py").read_text("utf-8"))):
+    for node in ast.walk(ast.parse(FILES[module].read_text("utf-8"))):
         if isinstance(node, ast.Import):
             found.update(alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module == "bot":
-            found.update(f"bot.{alias.name}" if alias.name in MODULES else "bot.bot" for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            found.add(node.module or "")
+            whole = {f"{node.module}.{alias.name}" for alias in node.names}
+            found.update(name if name.removeprefix("bot.") in FILES else str(node.module) for name in whole)
     return frozenset(found)
 
 
 def ours(module: str) -> set[str]:
-    return {name.split(".")[1] for name in imports(module) if name.startswith("bot.")}
+    return {name.removeprefix("bot.") for name in imports(module) if name.split(".")[0] == "bot"}
 
 
 def theirs(module: str) -> set[str]:
@@ -98,7 +110,7 @@ def in_a_fresh_interpreter(code: str) -> object:
 
 
 def test_every_module_is_on_the_map() -> None:
-    assert set(MODULES) == MAP.keys()
+    assert FILES.keys() == MAP.keys()
 
 
 @pytest.mark.parametrize("module", MAP)
@@ -110,7 +122,7 @@ def test_a_module_imports_what_the_map_lets_it(module: str) -> None:
 
 @pytest.mark.parametrize("library", KNOWS)
 def test_an_outside_thing_is_known_where_it_belongs(library: str) -> None:
-    assert {module for module in MODULES if library in {name.split(".")[0] for name in imports(module)}} <= KNOWS[library]
+    assert {module for module in FILES if library in {name.split(".")[0] for name in imports(module)}} <= KNOWS[library]
 
 
 def test_the_map_has_no_way_back_up() -> None:
@@ -123,7 +135,7 @@ def test_the_map_has_no_way_back_up() -> None:
 
 @pytest.mark.parametrize("module", MAP)
 def test_imports_are_absolute(module: str) -> None:
-    tree = ast.walk(ast.parse((BOT / f"{module}.py").read_text("utf-8")))
+    tree = ast.walk(ast.parse(FILES[module].read_text("utf-8")))
     assert [node.lineno for node in tree if isinstance(node, ast.ImportFrom) and node.level] == []
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -50,16 +51,24 @@ class Deployment:
         volumes = [mount.volume_id for mount in function.volume_mounts]
         return function.image_id, list(function.secret_ids), volumes, len(function.object_dependencies)
 
+    def mount(self, name: str, volume: str) -> Any:
+        """Return where a function has a Volume, and how."""
+        (found,) = [each for each in self.function(name).volume_mounts if self.server.names[each.volume_id] == volume]
+        return found
+
     def lines(self, name: str) -> str:
         return "\n".join(self.server.layers(self.function(name).image_id))
 
 
 def deployed(
-    home: Path, secrets: Mapping[str, Mapping[str, str]] = SECRETS, environ: Mapping[str, str] | None = None
+    home: Path,
+    secrets: Mapping[str, Mapping[str, str]] = SECRETS,
+    environ: Mapping[str, str] | None = None,
+    cwd: Path = ROOT,
 ) -> Deployment:
     async def deploy_it() -> Deployment:
         async with ModalServer(secrets) as server:
-            return Deployment(*await server.cli("deploy", "-m", "bot", cwd=ROOT, home=home, **(environ or {})), server)
+            return Deployment(*await server.cli("deploy", "-m", "bot", cwd=cwd, home=home, **(environ or {})), server)
 
     return asyncio.run(deploy_it())
 
@@ -69,16 +78,17 @@ def deployment(tmp_path_factory: pytest.TempPathFactory) -> Deployment:
     return deployed(tmp_path_factory.mktemp("home"))
 
 
-FUNCTIONS = ["Courier.*", "Generator.*", "fetch", "tell_discord", "web"]
+FUNCTIONS = ["Courier.*", "Generator.*", "SmallGenerator.*", "fetch", "tell_discord", "web"]
 WITH_CHAT = ["Courier.*", "tell_discord", "web"]
-WITH_GPU = ["Generator.*", "fetch"]
+GENERATORS = ["Generator.*", "SmallGenerator.*"]
+WITH_DIFFUSERS = [*GENERATORS, "fetch"]
 
 
 def test_the_one_command_deploys_the_bot(deployment: Deployment) -> None:
     assert deployment.status == 0, deployment.said
     assert deployment.server.published == [deploy.NAME]
     assert sorted(deployment.server.functions) == FUNCTIONS
-    assert deployment.server.classes == ["Courier", "Generator"]
+    assert deployment.server.classes == ["Courier", "Generator", "SmallGenerator"]
 
 
 def test_it_says_where_the_doors_are(deployment: Deployment) -> None:
@@ -96,45 +106,92 @@ def test_the_doors_are_always_open_and_wide(deployment: Deployment) -> None:
 
 
 def test_a_courier_outlasts_the_longest_drawing_and_is_sent_again(deployment: Deployment) -> None:
-    courier, generator = deployment.function("Courier.*"), deployment.function("Generator.*")
-    assert courier.timeout_secs > 2 * (generator.timeout_secs + generator.startup_timeout_secs)
+    courier = deployment.function("Courier.*")
+    for generator in map(deployment.function, GENERATORS):
+        assert courier.timeout_secs > 2 * (generator.timeout_secs + generator.startup_timeout_secs)
+        assert not generator.retry_policy.retries  # the courier calls again, and says so
     assert courier.retry_policy.retries
     assert courier.max_concurrent_inputs >= 100
     assert not courier.resources.gpu_config.count
 
 
-def test_the_generator_has_the_gpus_of_the_default_model_the_best_first(deployment: Deployment) -> None:
-    ranked = deployment.server.functions["Generator.*"]
-    assert tuple(function.resources.gpu_config.gpu_type for function in ranked) == ROWS[deploy.OFFERED[0]].gpu
+@pytest.mark.parametrize("model", ROWS)
+def test_every_model_has_its_gpus_the_best_first(deployment: Deployment, model: str) -> None:
+    ranked = deployment.server.functions[f"{deploy.GENERATORS[ROWS[model].gpu]}.*"]
+    assert tuple(function.resources.gpu_config.gpu_type for function in ranked) == ROWS[model].gpu
+    assert len(ranked) > 1  # somewhere to go where the best is sold out
     assert {function.resources.gpu_config.count for function in ranked} == {1}  # a snapshot holds one GPU
 
 
-def test_a_model_is_a_parameter_so_that_each_has_containers_of_its_own(deployment: Deployment) -> None:
-    generator = deployment.function("Generator.*")
+@pytest.mark.parametrize("name", GENERATORS)
+def test_a_model_is_a_parameter_so_that_each_has_containers_of_its_own(deployment: Deployment, name: str) -> None:
+    generator = deployment.function(name)
     assert [each.name for each in generator.class_parameter_info.schema] == ["model"]
     assert generator.method_definitions.keys() == {"generate"}
     assert (generator.target_concurrent_inputs, generator.max_concurrent_inputs) == (deploy.ABREAST, deploy.DRAWINGS)
-    assert generator.autoscaler_settings.max_containers == deploy.MOST_GPUS
-    assert generator.autoscaler_settings.scaledown_window == deploy.IDLE
 
 
-def test_the_generator_is_restored_from_a_snapshot_of_its_gpu(deployment: Deployment) -> None:
-    generator = deployment.function("Generator.*")
+@pytest.mark.parametrize("name", GENERATORS)
+def test_a_generator_costs_nothing_while_nobody_draws_and_never_without_bound(deployment: Deployment, name: str) -> None:
+    scaling = deployment.function(name).autoscaler_settings
+    assert (scaling.min_containers, scaling.buffer_containers) == (deploy.WARM, deploy.SPARE) == (0, 0)
+    assert (scaling.max_containers, scaling.scaledown_window) == (deploy.MOST_GPUS, deploy.IDLE)
+
+
+@pytest.mark.parametrize("name", GENERATORS)
+def test_a_generator_is_restored_from_a_snapshot_of_its_gpu(deployment: Deployment, name: str) -> None:
+    generator = deployment.function(name)
     assert generator.checkpointing_enabled
     assert dict(generator.experimental_options) == {"enable_gpu_snapshot": "True"}
 
 
+CHANGED = {  # what an admin changes in bot/deploy.py
+    "GPU_SNAPSHOT: Final = True": "GPU_SNAPSHOT: Final = False",
+    "WARM: Final = 0": "WARM: Final = 1",
+    "SPARE: Final = 0": "SPARE: Final = 2",
+}
+
+
+@pytest.fixture(scope="module")
+def changed(tmp_path_factory: pytest.TempPathFactory) -> Deployment:
+    """Deploy a copy with other constants."""
+    copy = tmp_path_factory.mktemp("copy")
+    shutil.copytree(ROOT / "bot", copy / "bot", ignore=shutil.ignore_patterns("sketch", "__pycache__"))
+    shutil.copy(ROOT / "pyproject.toml", copy)
+    file = copy / "bot" / "deploy.py"
+    text = file.read_text("utf-8")
+    for old, new in CHANGED.items():
+        assert text.count(old) == 1
+        text = text.replace(old, new)
+    file.write_text(text, "utf-8")
+    return deployed(tmp_path_factory.mktemp("home"), cwd=copy)
+
+
+@pytest.mark.parametrize("name", GENERATORS)
+def test_without_snapshots_each_container_loads_for_itself(changed: Deployment, deployment: Deployment, name: str) -> None:
+    assert changed.status == 0, changed.said
+    generator, usual = changed.function(name), deployment.function(name)
+    assert not generator.checkpointing_enabled
+    assert not generator.experimental_options
+    assert generator.startup_timeout_secs == usual.startup_timeout_secs  # nothing else is another
+    assert changed.function("web").checkpointing_enabled  # this has no GPU, and goes on as before
+
+
+@pytest.mark.parametrize("name", GENERATORS)
+def test_a_gpu_is_kept_awake_where_the_constants_say_so(changed: Deployment, name: str) -> None:
+    scaling = changed.function(name).autoscaler_settings
+    assert (scaling.min_containers, scaling.buffer_containers) == (1, 2)
+
+
 def test_weights_are_written_by_one_container_and_only_read_by_all_others(deployment: Deployment) -> None:
-    (drawing,) = deployment.function("Generator.*").volume_mounts
-    (fetching,) = deployment.function("fetch").volume_mounts
-    assert drawing.volume_id == fetching.volume_id
-    assert deployment.server.names[drawing.volume_id] == "imagine-weights"
-    assert (drawing.read_only, fetching.read_only) == (True, False)
+    mounts = {name: deployment.mount(name, "imagine-weights") for name in WITH_DIFFUSERS}
+    assert {name: mount.read_only for name, mount in mounts.items()} == dict.fromkeys(GENERATORS, True) | {"fetch": False}
     assert deployment.function("fetch").autoscaler_settings.max_containers == 1
     assert deployment.function("fetch").max_concurrent_inputs == 0
-    for name, offline in (("Generator.*", "ENV HF_HUB_OFFLINE=1"), ("fetch", "ENV HF_HUB_OFFLINE=0")):
+    for name, mount in mounts.items():
+        offline = f"ENV HF_HUB_OFFLINE={int(name in GENERATORS)}"
         lines = deployment.lines(name).splitlines()
-        assert f"ENV HF_HUB_CACHE={drawing.mount_path}" in lines
+        assert f"ENV HF_HUB_CACHE={mount.mount_path}" in lines
         assert [line for line in lines if "OFFLINE" in line][-1] == offline
 
 
@@ -147,7 +204,7 @@ def test_chat_has_one_secret_with_every_key_and_the_gpu_has_none(deployment: Dep
 
 def test_each_image_has_what_pyproject_lists_for_it_and_no_more(deployment: Deployment) -> None:
     for name in FUNCTIONS:
-        extra = name in WITH_GPU
+        extra = name in WITH_DIFFUSERS
         listed = PROJECT["optional-dependencies"]["gpu"] if extra else PROJECT["dependencies"]
         lines = deployment.lines(name)
         assert all(requirement in lines for requirement in listed)
@@ -210,7 +267,7 @@ print(json.dumps(sorted(sys.modules)))
 
 HEAVY = ("torch", "diffusers", "transformers", "accelerate")
 LIGHT = ("fastapi", "slack_bolt", "slack_sdk", "discord", "nacl", "aiohttp.web")
-MACHINE = ("uvicorn", "platformdirs", "filelock", "typer", "rich")
+MACHINE = ("uvicorn", "platformdirs", "filelock", "typer", "rich", "yaml")
 
 
 def test_the_doors_need_nothing_that_draws_nor_what_one_machine_needs() -> None:

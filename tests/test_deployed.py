@@ -49,9 +49,15 @@ class Cloud:
 
     async def modal(self, *arguments: object) -> str:
         """Run `modal …` as whoever deploys does; return what it said."""
-        program = str(Path(sys.executable).with_name("modal"))
+        return await self._said("modal", *arguments)
+
+    async def imagine(self, *arguments: object) -> str:
+        """Run `imagine …`, likewise."""
+        return await self._said("bot", *arguments)
+
+    async def _said(self, *module_and_arguments: object) -> str:
         process = await asyncio.create_subprocess_exec(
-            *(program, *map(str, arguments)),
+            *(sys.executable, "-m", *map(str, module_and_arguments)),
             cwd=ROOT,
             env={**self.environ, "HF_TOKEN": ""},
             stdout=asyncio.subprocess.PIPE,
@@ -75,7 +81,7 @@ async def deployed(environ: Mapping[str, str], log: Path) -> AsyncIterator[Cloud
     command = [sys.executable, CONTROL_PLANE, "run", "bot", "-m", "--strict", "--secret", f"imagine-chat={secret}", *options]
     with log.open("wb") as said:
         process = await asyncio.create_subprocess_exec(
-            *(*command, "--drain", "0", "--", sys.executable, "-c", WAITS),
+            *(*command, "--snapshots", "--drain", "0", "--", sys.executable, "-c", WAITS),
             cwd=ROOT,
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
@@ -168,8 +174,11 @@ async def test_what_is_deployed_draws_for_a_terminal_too(cloud: Cloud, tmp_path:
     draw = ("run", "-m", "bot.deploy::draw", "--model", "sketch", "--steps", 1, "--output", tmp_path / "pictures")
     said = await cloud.modal(*draw, "--prompt", "a cat", "--samples", 2, "--batch-size", 3)
     assert said.count(" s per sample, ") == 2
-    said = await cloud.modal(*draw, "--file", prompts)
+    assert "6 pictures in " in said
+    said = await cloud.modal(*draw, "--file", prompts, "--batch-size", 2)
     assert said.count(" s per sample, ") == 2
+    assert "2 pictures in " in said
+    assert "cannot be read" in await cloud.modal(*draw, "--file", tmp_path / "nothing")
     drawn = [recipe.of(path) for path in (tmp_path / "pictures").iterdir()]
     assert sorted(request.prompt for request in drawn) == ["a blue whale", *6 * ["a cat"], "a red fox"]
     assert len({request.seed for request in drawn}) == 8
@@ -178,8 +187,11 @@ async def test_what_is_deployed_draws_for_a_terminal_too(cloud: Cloud, tmp_path:
 async def test_the_deployment_says_how_it_is(cloud: Cloud, slack: SlackServer) -> None:
     await slack.command(cloud.url, "a red fox --steps 1")
     await until(lambda: posted(slack), PATIENCE)
-    said = await cloud.modal("run", "-m", "bot.deploy::status")
-    assert re.search(r"^web +1 containers, 0 waiting", said, re.MULTILINE)
+    said = await cloud.imagine("status", "--modal")
+    assert re.search(r"^ +containers +waiting +last woke in$", said, re.MULTILINE)
+    assert re.search(r"^web +1 +0$", said, re.MULTILINE)
+    assert re.search(r"^sketch +1 +0", said, re.MULTILINE)
+    assert re.search(r"^Jobs under way: 0\.$", said, re.MULTILINE)
     assert re.search(r"^The last 1 took [0-9.]+ s each", said, re.MULTILINE)
 
 

@@ -13,7 +13,8 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from bot import deploy, doctor, local, platforms, slack
+from bot import deploy, doctor, platforms, slack
+from bot.models import DEFAULT
 from tests.conftest import environment, serving
 from tests.fakes.discord_world import Access
 from tests.fakes.faults import Fault
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable
     from pathlib import Path
 
-    from bot.doctor import Finding
+    from bot.doctor.finding import Finding
     from tests.conftest import Service
     from tests.fakes.discord import DiscordServer
     from tests.fakes.slack import SlackServer
@@ -95,7 +96,7 @@ async def patient(service: Service, stranger: Patient) -> Patient:
 
 
 async def _loaded(service: Service) -> None:
-    await service.studio.load(local.default_model())
+    await service.studio.load(DEFAULT)
 
 
 def wrong(found: Iterable[Finding]) -> list[str]:
@@ -445,7 +446,7 @@ async def test_finds_that_the_bot_has_another_signing_secret(patient: Patient) -
 
 
 async def test_finds_that_slack_would_not_wait(patient: Patient, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor, "ACKNOWLEDGED", 0)
+    monkeypatch.setattr("bot.doctor.slack.ACKNOWLEDGED", 0)
     (line,) = wrong(await patient.findings())
     assert "/slack/events took" in line
     assert "Keep one server running" in line
@@ -503,7 +504,7 @@ async def test_finds_that_the_bots_clock_is_off(stranger: Patient) -> None:
 
 
 async def test_gives_up_on_a_server_that_does_not_answer(stranger: Patient, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor, "PATIENCE", 0.2)
+    monkeypatch.setattr("bot.doctor.ask.PATIENCE", 0.2)
     stranger.slack.faults.next("auth.test", Fault.HANG)
     (line,) = wrong(await stranger.findings())
     assert "does not answer in time." in line
@@ -544,7 +545,7 @@ async def test_a_bot_that_should_be_on_modal_is_missed_there(
     modal.published = []
     stranger.url = "https://someone--imagine-web.modal.run"
     stranger.discord.interactions_endpoint_url = f"{stranger.url}/discord/interactions"
-    monkeypatch.setattr(doctor, "CHECKS", {doctor.in_modal: ""})
+    monkeypatch.setattr(doctor, "CHECKS", {doctor.modal.deployment: ""})
     assert [line.partition(" → ")[0] for line in wrong(await stranger.findings())] == ["✗ wrong   Modal has no app imagine."]
 
 

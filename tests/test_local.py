@@ -309,7 +309,8 @@ async def test_two_servers_do_not_share_a_folder(tmp_path: Path, slack: SlackSer
     [
         ({"DISCORD_PUBLIC_KEY": "abc"}, "DISCORD_PUBLIC_KEY must be 64 hexadecimal digits"),
         ({"DISCORD_APPLICATION_ID": "my app"}, "DISCORD_APPLICATION_ID must be a number"),
-        ({"IMAGINE_MODEL": "sdxxl"}, "IMAGINE_MODEL is “sdxxl”"),
+        ({"IMAGINE_MODEL": "sdxxl"}, "IMAGINE_MODEL names “sdxxl”, which is not a model here. There is: sketch, sd15,"),
+        ({"IMAGINE_MODELS": "sketch, sdxxl"}, "IMAGINE_MODELS names “sdxxl”, which is not a model here."),
     ],
 )
 async def test_a_setting_that_cannot_be_right_is_named_before_anything_starts(

@@ -14,6 +14,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import yaml
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -26,7 +27,7 @@ from bot.store import LocalStore
 from tests.fakes.generator import QuickGenerator, plain
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from typer.testing import Result
 
@@ -309,16 +310,16 @@ def test_show_prints_a_command_that_can_be_copied(here: Path, prompt: str) -> No
     assert result.stderr == f"under way: /imagine {command.write(request)}\n"
 
 
-@pytest.mark.parametrize("platform", ["slack", "discord"])
-def test_a_manifest_is_printed_as_json_and_nothing_else(platform: str) -> None:
+@pytest.mark.parametrize(("platform", "read"), [("slack", yaml.safe_load), ("discord", json.loads)])
+def test_a_manifest_is_printed_and_nothing_else(platform: str, read: Callable[[str], object]) -> None:
     result = run("manifest", platform)
     assert result.exit_code == 0
-    assert json.loads(result.stdout)
+    assert isinstance(read(result.stdout), dict | list)
     assert result.stderr == ""
 
 
 def test_a_manifest_holds_the_address_it_is_given() -> None:
-    made = json.loads(run("manifest", "slack", "--url", "https://imagine.example.com/").stdout)
+    made = yaml.safe_load(run("manifest", "slack", "--url", "https://imagine.example.com/").stdout)
     (slash,) = made["features"]["slash_commands"]
     assert slash["url"] == "https://imagine.example.com/slack/events"
 
@@ -333,7 +334,7 @@ def test_a_command_that_is_typed_wrong_ends_with_status_2(arguments: tuple[str, 
 def test_help_names_every_command(tmp_path: Path) -> None:
     helped = python_m_bot(tmp_path, "--help")
     assert helped.returncode == 0
-    for name in ("draw", "recipe", "show", "serve", "register", "manifest"):
+    for name in ("draw", "recipe", "show", "serve", "register", "status", "manifest"):
         assert name in helped.stdout
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+import yaml
 
 from bot import command, discord, manifest, slack
 from bot.models import MODELS
@@ -30,14 +32,28 @@ def options(imagine: dict[str, Any]) -> dict[str, dict[str, Any]]:
     return {option["name"]: option for option in imagine["options"]}
 
 
-@pytest.mark.parametrize(("name", "made"), [("slack.json", manifest.for_slack()), ("discord.json", manifest.for_discord())])
-def test_the_file_in_the_repository_is_what_the_code_prints(name: str, made: object) -> None:
-    assert (FILES / name).read_text("utf-8") == manifest.as_json(made)
+PRINTED = {"slack.yaml": manifest.as_yaml(manifest.for_slack()), "discord.json": manifest.as_json(manifest.for_discord())}
 
 
-def test_a_manifest_reads_back_as_itself_and_keeps_its_letters() -> None:
-    assert json.loads(manifest.as_json({"a": "ü"})) == {"a": "ü"}
-    assert "ü" in manifest.as_json({"a": "ü"})
+@pytest.mark.parametrize("name", PRINTED)
+def test_the_file_in_the_repository_is_what_the_code_prints(name: str) -> None:
+    assert (FILES / name).read_text("utf-8") == PRINTED[name]
+
+
+def test_nothing_else_lies_beside_them() -> None:
+    assert {path.name for path in FILES.iterdir()} == PRINTED.keys()
+
+
+@pytest.mark.parametrize(("write", "read"), [(manifest.as_yaml, yaml.safe_load), (manifest.as_json, json.loads)])
+def test_a_manifest_reads_back_as_itself_and_keeps_its_letters(write: Callable[[Any], str], read: Callable[[str], Any]) -> None:
+    tricky = {"z": "ü", "a": ["yes", "#2b2d42", "/imagine", "a: b", "no", "7", "a fox " * 40]}
+    assert read(write(tricky)) == tricky
+    assert list(read(write(tricky))) == ["z", "a"]
+    assert "ü" in write(tricky)
+
+
+def test_what_is_pasted_into_slack_reads_like_a_list() -> None:
+    assert "  - command: /imagine\n    description: Draw a picture of what you type\n" in PRINTED["slack.yaml"]
 
 
 def test_slack_grants_just_the_scopes_that_the_code_uses() -> None:
@@ -132,6 +148,18 @@ def test_discord_offers_every_model(options: dict[str, dict[str, Any]]) -> None:
 
 def test_the_command_is_there_in_servers_and_in_private(imagine: dict[str, Any]) -> None:
     assert set(imagine["contexts"]) == {GUILD, BOT_DM, PRIVATE_CHANNEL}
+
+
+@pytest.mark.skipif(bool(lacking := schemas.missing(schemas.SLACK_MANIFEST)), reason=lacking or "")
+def test_slacks_own_schema_takes_the_manifest() -> None:
+    check = schemas.slack_manifest()
+    assert check is not None
+    for url in (manifest.PLACEHOLDER, f"https://{'imagine-' * 20}.modal.run"):
+        made = manifest.for_slack(url)
+        assert check(made) is None
+        assert check(made | {"settings": {"socket_mode": False}}) is not None  # it is strict about names,
+    made["features"]["slash_commands"][0]["command"] = "imagine"
+    assert check(made) is not None  # and about what they hold
 
 
 @pytest.mark.skipif(bool(schemas.missing()), reason=schemas.missing() or "")

@@ -107,6 +107,18 @@ async def test_two_who_write_at_once_agree_on_who_holds_a_claim(reopened: Opener
         assert len(await waiting_in(here)) == 20
 
 
+async def test_it_is_known_how_long_the_last_jobs_took(store: Store) -> None:
+    waiting, *done = jobs = [a_job() for _ in range(4)]
+    for job in jobs:
+        await store.claim(job)
+    for job in done:
+        await store.finish(job.id, "posted")
+    assert await store.record(waiting.id)
+    assert len(await store.durations(10)) == 3
+    assert len(await store.durations(2)) == 2
+    assert all(0 <= seconds < 10 for seconds in await store.durations(10))
+
+
 async def test_a_finished_job_keeps_its_claim(store: Store) -> None:
     job = a_job("discord:1")
     await store.claim(job)

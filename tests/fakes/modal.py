@@ -1,4 +1,6 @@
-"""Modal's control plane, as far as `modal deploy` and `modal.Dict` go: the real client talks to it and is believed.
+"""Modal's control plane, as far as `modal deploy`, `modal.Dict` and looking at what is deployed go.
+
+The real client talks to it and is believed.
 
 It builds no images, runs no functions and checks nothing that Modal's servers would check. What a deployment asked for is
 kept as it came, in Modal's own messages.
@@ -44,6 +46,8 @@ class ModalServer:
         self.files: dict[str, list[str]] = {}  # that each mount puts into a container
         self.dicts: dict[str, dict[bytes, bytes]] = {}
         self.published: list[str] = []
+        self.stats: dict[str, tuple[int, int]] = {}  # containers and backlog, by a function's name and its parameters' values
+        self.bound: dict[str, str] = {}  # functions with values for their parameters: what `stats` calls each, by its id
         self.token = "ak-fake"  # of whoever may ask; the anonymous may, too
         self.calls: Counter[str] = Counter()
         self._drafts: dict[str, list[pb.Function]] = {}
@@ -211,6 +215,39 @@ class _Servicer:
             function_id=f"fu-{name}", function=echo, handle_metadata=_handle(name, ranked[0]), function_data=_data(ranked)
         )
 
+    def FunctionGet(self, request: Any) -> Any:
+        ranked = self._published(request.app_name, request.object_tag)
+        return pb.FunctionGetResponse(
+            function_id=f"fu-{request.object_tag}",
+            handle_metadata=_handle(request.object_tag, ranked[0]),
+            function=_data(ranked),
+        )
+
+    def ClassGet(self, request: Any) -> Any:
+        self._published(request.app_name, f"{request.object_tag}.*")
+        return pb.ClassGetResponse(class_id=f"cs-{request.object_tag}", handle_metadata=pb.ClassHandleMetadata())
+
+    def _published(self, app: str, name: str) -> list[pb.Function]:
+        if app not in self.modal.published or name not in self.modal.functions:
+            raise GRPCError(Status.NOT_FOUND, f"App '{app}' has no '{name}' in environment 'main'.")
+        return self.modal.functions[name]
+
+    def FunctionBindParams(self, request: Any) -> Any:
+        """Return a class's pool of containers: another one for other values of its parameters, or other options."""
+        name = request.function_id.removeprefix("fu-")
+        has_values = self.modal.functions[name][0].class_parameter_info.schema  # without any, the client sends a pickle
+        values = pb.ClassParameterSet.FromString(request.serialized_params).parameters if has_values else ()
+        bound = f"fu-{hashlib.sha256(request.SerializeToString(deterministic=True)).hexdigest()[:12]}"
+        self.modal.bound[bound] = " ".join([name, *(value.string_value for value in values)])
+        return pb.FunctionBindParamsResponse(
+            bound_function_id=bound, handle_metadata=_handle(name, self.modal.functions[name][0])
+        )
+
+    def FunctionGetCurrentStats(self, request: Any) -> Any:
+        name = self.modal.bound.get(request.function_id, request.function_id.removeprefix("fu-"))
+        containers, backlog = self.modal.stats.get(name, (0, 0))
+        return pb.FunctionStats(backlog=backlog, num_total_tasks=containers)
+
     def ClassCreate(self, _: Any) -> Any:
         return pb.ClassCreateResponse(class_id="cs-1", handle_metadata=pb.ClassHandleMetadata())
 
@@ -251,6 +288,8 @@ def _data(ranked: list[pb.Function]) -> Any:
 def _handle(name: str, function: Any) -> Any:
     """Describe a function, and the methods of a class, to whoever will call them."""
     handle = pb.FunctionHandleMetadata(function_name=name, function_type=function.function_type, definition_id=f"de-{name}")
+    if isinstance(function, pb.Function):  # and not a first notice of one
+        handle.class_parameter_info.CopyFrom(function.class_parameter_info)
     if function.webhook_config.type:
         handle.web_url = f"https://someone--imagine-{name}.modal.example"
     for method, definition in function.method_definitions.items():

@@ -1,6 +1,7 @@
 """Check payloads against the platforms' own published schemas, where `IMAGINE_SPECS` names a folder with them.
 
-The folder holds `discord-openapi.json` (https://github.com/discord/discord-api-spec) and `slack-message.schema.json`.
+The folder holds `discord-openapi.json` (https://github.com/discord/discord-api-spec), `slack-message.schema.json` and
+`slack-manifest.schema.json` (schemas/manifest.schema.2.0.0.json of https://github.com/slackapi/manifest-schema).
 Three adjustments make Discord's document a strict validator: objects are closed, or typos pass; whole numbers are
 accepted as ids, because discord.py sends them; `tts` and `nsfw` are allowed, because discord.py sends those too.
 """
@@ -16,17 +17,25 @@ from jsonschema import Draft202012Validator, exceptions, validators  # type: ign
 
 Check = Callable[[object], str | None]  # a payload's first mistake, in words
 
+SLACK_MANIFEST = "slack-manifest.schema.json"
 CHOICES = ("oneOf", "anyOf")
 
 
-def missing() -> str | None:
-    """Say why nothing is checked, if nothing is."""
-    return None if _folder() else "IMAGINE_SPECS names no folder with the platforms' schemas"
+def missing(filename: str = "") -> str | None:
+    """Say why nothing is checked, if nothing is; or why what that one file describes is not."""
+    if not (folder := _folder()):
+        return "IMAGINE_SPECS names no folder with the platforms' schemas"
+    return None if (Path(folder) / filename).exists() else f"the folder that IMAGINE_SPECS names has no {filename}"
 
 
 def slack_message() -> Check | None:
     """Check Slack messages: `{"text": …, "blocks": […]}`."""
     return _compiled(folder, "slack-message.schema.json", "#/definitions/Message") if (folder := _folder()) else None
+
+
+def slack_manifest() -> Check | None:
+    """Check the manifest of a Slack app."""
+    return _compiled(folder, SLACK_MANIFEST, "#") if (folder := _folder()) else None
 
 
 def discord_request(operation: str) -> Check | None:
@@ -98,7 +107,7 @@ def _first_mistake(validator: Any, payload: object) -> str | None:
 
 
 def _follow(document: Any, pointer: str) -> Any:
-    for step in pointer.removeprefix("#/").split("/"):
+    for step in pointer.split("/")[1:]:
         document = document[step.replace("~1", "/").replace("~0", "~")]
     return document
 
