@@ -7,9 +7,11 @@ second part is about the files of `LocalStore`.
 from __future__ import annotations
 
 import asyncio
+import os
 import sqlite3
 import sys
 import textwrap
+import time
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import replace
 from itertools import count
@@ -234,6 +236,67 @@ async def test_a_set_that_cannot_be_kept_whole_is_not_kept_and_may_be_kept_later
     assert await store.pictures("job") == whole
 
 
+async def test_dropped_pictures_are_gone_and_the_job_is_not(store: Store) -> None:
+    job = await store.claim(a_job())
+    await store.keep(job.id, drawn(job.request))
+    await store.drop(job.id)
+    await store.drop(job.id)
+    assert await store.pictures(job.id) == []
+    assert await store.record(job.id)
+
+
+async def test_a_job_of_several_requests_is_read_as_it_was_written(store: Store) -> None:
+    job = replace(a_job(), others=(a_request(n=2), a_request()), words="a {fox,cat}", language="de", errand="delete")
+    await store.claim(job)
+    record = await store.record(job.id)
+    assert record
+    assert record.job == job
+
+
+async def test_whoever_waits_hears_of_a_cancel_before_or_after(reopened: Opener, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bot.store.LOOK_AGAIN", 0.01)
+    async with reopened() as store:
+        first, second = await store.claim(a_job()), await store.claim(a_job())
+        waits = [asyncio.create_task(store.cancelled(job.id)) for job in (first, second)]
+        await asyncio.sleep(0)
+        await store.cancel(first.id)
+        await asyncio.wait_for(waits[0], 5)
+        assert not waits[1].done()
+        waits[1].cancel()
+    async with reopened() as store:
+        await asyncio.wait_for(store.cancelled(first.id), 5)
+
+
+async def test_a_paper_is_what_was_last_written_on_it(reopened: Opener) -> None:
+    async with reopened() as store:
+        assert await store.recall("defaults ann") is None
+        await store.remember("defaults ann", "one")
+        await store.remember("defaults ann", "zwei 🦊", forever=True)
+        await store.remember("defaults bob", "three")
+    async with reopened() as store:
+        assert await store.recall("defaults ann") == "zwei 🦊"
+
+
+async def test_only_the_first_of_many_is_the_first(store: Store) -> None:
+    assert sum(await asyncio.gather(*(store.once("a press") for _ in range(50)))) == 1
+    assert await store.once("another")
+
+
+async def test_a_file_is_what_was_last_kept(store: Store) -> None:
+    name = "0123456789abcdef01234567"
+    assert await store.file(name) is None
+    await store.keep_file(name, b"one")
+    await store.keep_file(name, b"two")
+    assert await store.file(name) == b"two"
+
+
+async def test_papers_and_files_are_no_jobs(store: Store) -> None:
+    await store.remember("job x", "y")
+    await store.once("claim x")
+    await store.keep_file("0" * 24, b"")
+    assert await store.unfinished() == []
+
+
 @pytest.mark.parametrize("job_id", ["", ".", "..", "../job", "/", "x" * 200, "*", "["])
 async def test_an_id_that_no_job_can_have_has_no_pictures(store: Store, job_id: str) -> None:
     await store.keep("job", drawn(a_request()))
@@ -384,6 +447,20 @@ async def test_old_finished_jobs_are_dropped_with_their_pictures_and_unfinished_
         assert await waiting_in(store) == [waiting]
         assert not store.folder(old.id).exists()
         assert (await store.claim(a_job("old"))).id != old.id
+
+
+async def test_old_papers_and_files_are_dropped_but_those_for_good(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with LocalStore(tmp_path) as store:
+        await store.remember("proposal", "a")
+        await store.remember("defaults", "b", forever=True)
+        await store.keep_file("0" * 24, b"c")
+        now = time.time()
+        monkeypatch.setattr("bot.store.time.time", lambda: now + KEPT_FOR + DAY)
+        await store.keep_file("1" * 24, b"d")
+        os.utime(tmp_path / "files" / ("1" * 24), (now + KEPT_FOR, now + KEPT_FOR))
+        await store.forget()
+        assert [await store.recall(name) for name in ("proposal", "defaults")] == [None, "b"]
+        assert [await store.file(name) for name in ("0" * 24, "1" * 24)] == [None, b"d"]
 
 
 async def test_pictures_lie_where_the_store_says_numbered_from_zero(tmp_path: Path) -> None:

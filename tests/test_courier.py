@@ -1,0 +1,254 @@
+"""What the courier does for every platform alike, seen from a platform that only takes notes."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from bot.courier import Courier, Outcome, Pace, describe, summary
+from bot.errors import Busy, Refused
+from bot.request import Event, Finished, ImageRequest, Job, Picture, Queued, Started, Step, Waking, compose
+from bot.store import LocalStore, Record
+from tests.conftest import until
+from tests.fakes.generator import plain
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, AsyncIterator
+    from pathlib import Path
+
+    from bot.courier import Notes
+
+START = "0123456789abcdef01234567"
+
+
+class Board:
+    """A platform, and its own way back to people."""
+
+    edit_every = 0.0
+
+    def __init__(self) -> None:
+        self.pace = Pace(per_minute=1_000_000)
+        self.shown: list[Event] = []
+        self.outcomes: list[Outcome] = []
+        self.brought: list[bytes | Exception | None] = []
+        self.deleted: list[Job] = []
+        self.refuses_to_delete = False
+        self.ways = (self.posted,)
+
+    def reply(self, job: Job, _: Notes) -> Board:
+        self.job = job
+        return self
+
+    async def status(self, event: Event) -> None:
+        self.shown.append(event)
+
+    async def start_picture(self) -> bytes | None:
+        brought = self.brought.pop(0)
+        if isinstance(brought, Exception):
+            raise brought
+        return brought
+
+    async def delete(self) -> None:
+        if self.refuses_to_delete:
+            raise Refused("no")
+        self.deleted.append(self.job)
+
+    async def posted(self, outcome: Outcome) -> None:
+        self.outcomes.append(outcome)
+
+
+class Bench:
+    """A courier, a generator that draws when it is let, and a board to post on."""
+
+    def __init__(self, store: LocalStore) -> None:
+        self.store, self.board = store, Board()
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self.drawn: list[tuple[ImageRequest, bytes | None]] = []
+        self.stopped = 0
+        self.courier = Courier(draw=self.draw, store=store, platforms={"board": self.board})
+
+    async def draw(self, _: Job, request: ImageRequest, image: bytes | None) -> AsyncGenerator[Event, None]:
+        try:
+            yield Queued(1)
+            yield Started()
+            for index in range(2):
+                yield Step(index + 1, 2)
+                await self.gate.wait()
+            self.drawn.append((request, image))
+            alone = [request.alone(index) for index in range(request.n)]
+            yield Finished(tuple(Picture(png=plain(each), request=each) for each in alone), seconds=4.0)
+        finally:
+            self.stopped += 1
+
+    async def carry(self, job: Job) -> Outcome | None:
+        await self.store.claim(job)
+        await self.courier.carry(Record(job=job))
+        return self.board.outcomes[-1] if self.board.outcomes else None
+
+
+@pytest.fixture
+async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
+    async with LocalStore(tmp_path) as store:
+        yield Bench(store)
+
+
+def fox(**given: Any) -> ImageRequest:
+    return compose("a fox", model="sketch", **({"seed": 7} | given))
+
+
+def a_job(*requests: ImageRequest, **given: Any) -> Job:
+    first, *others = requests or (fox(),)
+    usual: dict[str, Any] = {
+        "claim": f"{first.prompt} {first.seed}",
+        "platform": "board",
+        "person": "ann",
+        "reply_to": {"user": "ann"},
+    }
+    return Job(request=first, others=tuple(others), **(usual | given))
+
+
+async def test_what_is_asked_for_together_is_delivered_together(bench: Bench) -> None:
+    job = a_job(fox(n=2), compose("a blue fox", model="sketch", seed=7))
+    outcome = await bench.carry(job)
+    assert outcome
+    assert [picture.request for picture in outcome.pictures] == job.alone()
+    assert outcome.seconds == 8.0
+    assert (await bench.store.record(job.id)).outcome == "posted"  # type: ignore[union-attr]
+
+
+async def test_the_steps_of_all_drawings_are_counted_as_one(bench: Bench) -> None:
+    await bench.carry(a_job(fox(), fox(seed=8)))
+    steps = [(event.index, event.total) for event in bench.board.shown if isinstance(event, Step)]
+    assert steps == sorted(steps)
+    assert {total for _, total in steps} == {4}
+
+
+async def test_many_drawings_of_one_job_are_one_attempt(bench: Bench) -> None:
+    outcome = await bench.carry(a_job(*(fox(seed=seed) for seed in range(6))))
+    assert outcome
+    assert len(outcome.pictures) == 6
+
+
+async def test_cancelling_stops_the_drawing_and_says_so_once(bench: Bench) -> None:
+    bench.gate.clear()
+    job = a_job(language="de")
+    carried = asyncio.create_task(bench.carry(job))
+    await until(lambda: any(isinstance(event, Step) for event in bench.board.shown))
+    await bench.store.cancel(job.id)
+    outcome = await asyncio.wait_for(carried, 5)
+    assert outcome
+    assert (outcome.reason, outcome.pictures) == ("Abgebrochen.", ())
+    assert bench.stopped == 1
+    assert bench.drawn == []
+    assert len(bench.board.outcomes) == 1
+
+
+async def test_a_cancel_stops_only_the_job_it_is_for(bench: Bench) -> None:
+    bench.gate.clear()
+    jobs = [a_job(fox(seed=seed)) for seed in (1, 2)]
+    carried = [asyncio.create_task(bench.carry(job)) for job in jobs]
+    await until(lambda: len(bench.board.shown) > 1)
+    await bench.store.cancel(jobs[0].id)
+    await carried[0]
+    assert not carried[1].done()
+    bench.gate.set()
+    await carried[1]
+    assert [bool(outcome.pictures) for outcome in bench.board.outcomes] == [False, True]
+
+
+async def test_what_was_cancelled_before_a_restart_is_not_drawn_after_it(bench: Bench) -> None:
+    job = a_job()
+    await bench.store.claim(job)
+    await bench.store.cancel(job.id)
+    bench.gate.clear()
+    [record] = await bench.store.unfinished()
+    await asyncio.wait_for(bench.courier.carry(record), 5)
+    assert bench.board.outcomes[-1].reason == "Cancelled."
+
+
+async def test_a_picture_that_comes_along_is_fetched_once_and_kept_as_a_plain_one(bench: Bench) -> None:
+    bench.board.brought = [Busy("later", 0), plain(fox())]
+    await bench.carry(a_job(fox(image=START)))
+    await bench.carry(a_job(fox(image=START, seed=8)))
+    starts = [image for _, image in bench.drawn]
+    assert starts[0] == starts[1] == await bench.store.file(START)
+    assert starts[0]
+    assert b"parameters" not in starts[0]
+
+
+@pytest.mark.parametrize(
+    ("brought", "words"),
+    [
+        (b"not a picture", "That is not a picture that I can read. PNG, JPEG, WebP and GIF work."),
+        (None, "The picture to start from is not here any more. Please attach it again."),
+        (Refused("403"), "The picture to start from is not here any more. Please attach it again."),
+    ],
+)
+async def test_a_picture_that_does_not_come_is_told(bench: Bench, brought: bytes | Exception | None, words: str) -> None:
+    bench.board.brought = [brought]
+    outcome = await bench.carry(a_job(fox(image=START)))
+    assert outcome
+    assert outcome.reason == words
+    assert bench.drawn == []
+
+
+@pytest.mark.parametrize("refuses", [False, True])
+async def test_deleting_is_carried_like_a_job_and_drops_the_pictures(bench: Bench, *, refuses: bool) -> None:
+    bench.board.refuses_to_delete = refuses
+    drawn = a_job()
+    await bench.carry(drawn)
+    errand = a_job(claim="press", errand="delete", reply_to={"user": "ann", "target": drawn.id})
+    await bench.carry(errand)
+    assert await bench.store.pictures(drawn.id) == []
+    record = await bench.store.record(errand.id)
+    assert record
+    assert record.outcome == ("not deleted" if refuses else "deleted")
+    assert len(bench.board.outcomes) == 1
+
+
+async def test_how_long_it_takes_is_learned_from_what_was_drawn(bench: Bench) -> None:
+    await bench.carry(a_job())
+    assert [event for event in bench.board.shown if isinstance(event, Queued)] == [Queued(1, None)]
+    bench.board.shown.clear()
+    await bench.carry(a_job(fox(n=2)))
+    [queued] = [event for event in bench.board.shown if isinstance(event, Queued)]
+    assert queued.seconds == pytest.approx(4.0 + 8.0)  # the one ahead, and then twice the effort
+
+
+async def test_the_last_preview_is_shown_with_the_next_step_that_is(bench: Bench) -> None:
+    async def draw(_: Job, request: ImageRequest, image: bytes | None) -> AsyncGenerator[Event, None]:
+        del image
+        yield Started()
+        for index in range(3):
+            yield Step(index + 1, 3, preview=b"jpeg" if index == 0 else b"")
+            await until(lambda: bench.board.shown)
+        yield Finished((Picture(png=plain(request), request=request),), seconds=1)
+
+    bench.courier = Courier(draw=draw, store=bench.store, platforms={"board": bench.board})
+    await bench.carry(a_job())
+    assert {event.preview for event in bench.board.shown if isinstance(event, Step)} == {b"jpeg"}
+
+
+@pytest.mark.parametrize(
+    ("event", "english", "german"),
+    [
+        (Queued(0), "next in line", "als Nächstes dran"),
+        (Queued(1, 12.4), "1 drawing ahead · about 12 s", "1 Zeichnung davor · etwa 12 s"),
+        (Queued(3), "3 drawings ahead", "3 Zeichnungen davor"),
+        (Waking(), "waking a GPU", "eine GPU wird geweckt"),
+        (Waking(33.3), "waking a GPU, usually about 33 s", "eine GPU wird geweckt, meist etwa 33 s"),
+        (Started(), "getting ready", "wird vorbereitet"),
+        (Step(2, 4, seconds=1.0), "step 2 of 4", "Schritt 2 von 4"),
+        (Step(2, 4, seconds=7.9), "step 2 of 4 · about 8 s", "Schritt 2 von 4 · etwa 8 s"),
+    ],
+)
+def test_how_far_it_is_is_said_in_the_persons_language(event: Event, english: str, german: str) -> None:
+    assert (describe(event), describe(event, "de")) == (english, german)
+
+
+def test_the_line_under_a_picture_is_in_the_persons_language() -> None:
+    outcome = Outcome(job=a_job(language="de"), pictures=[], seconds=1.26)
+    assert summary(outcome) == "256×256 · 4 Schritte · Guidance 1 · Seed 7 · sketch · 1.3 s"
