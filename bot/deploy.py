@@ -21,10 +21,11 @@ import threading
 import time
 import tomllib
 import traceback
+import uuid
 from collections import abc
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import aclosing, asynccontextmanager, contextmanager, suppress
+from contextlib import aclosing, asynccontextmanager, closing, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -67,6 +68,7 @@ DRAWINGS: Final = 4  # at most in one container: one is drawn, the others wait t
 ABREAST: Final = 2  # what Modal aims at: the next one is there when the first is done, and more wake another GPU
 COMMANDS: Final = 100  # at a time in one `web`: each takes milliseconds
 JOBS: Final = 200  # at a time in one `courier`: each mostly waits
+STOP_WITHIN: Final = 1.0  # seconds between two looks at whether a drawing is still wanted
 LOOK_AGAIN: Final = 2.0  # seconds between two looks at whether the GPU is awake
 
 CHAT: Final = ("SLACK_SIGNING_SECRET", "SLACK_BOT_TOKEN", "DISCORD_PUBLIC_KEY", "DISCORD_APPLICATION_ID", "DISCORD_BOT_TOKEN")
@@ -96,6 +98,7 @@ chat: Final = modal.Secret.from_name("imagine-chat", required_keys=list(CHAT))  
 weights: Final = modal.Volume.from_name("imagine-weights", create_if_missing=True)
 jobs: Final = modal.Dict.from_name("imagine-jobs", create_if_missing=True)
 pictures: Final = modal.Dict.from_name("imagine-pictures", create_if_missing=True)
+stops: Final = modal.Dict.from_name("imagine-stops", create_if_missing=True)  # the drawings that nobody waits for any more
 wakes: Final = modal.Dict.from_name("imagine-wakes", create_if_missing=True)  # seconds that each model last took to wake
 
 app: Final = modal.App(NAME)
@@ -192,8 +195,8 @@ async def _draw(job: Job, request: ImageRequest, image: bytes | None) -> abc.Asy
 
 async def _events(request: ImageRequest, image: bytes | None) -> abc.AsyncGenerator[Event, None]:
     """Call the generator; until it answers, say that it is waking."""
-    called = time.monotonic()
-    events = pool(request.model).generate.remote_gen.aio(request, image=image)
+    called, call, ended = time.monotonic(), uuid.uuid4().hex, False
+    events = pool(request.model).generate.remote_gen.aio(request, image=image, call=call)
     first: asyncio.Task[Event] = asyncio.ensure_future(anext(events))
     try:
         usual: float | None = None
@@ -205,8 +208,11 @@ async def _events(request: ImageRequest, image: bytes | None) -> abc.AsyncGenera
             await wakes.put.aio(request.model, slept)
         async for event in events:
             yield event
+        ended = True
     finally:
         first.cancel()
+        if not ended:  # Modal would draw on: closing a remote generator does not reach it
+            await stops.put.aio(call, "")
 
 
 class _Generator:
@@ -225,14 +231,18 @@ class _Generator:
 
     @modal.method()
     def generate(
-        self, request: ImageRequest, batch_size: int = 1, image: bytes | None = None
+        self, request: ImageRequest, batch_size: int = 1, image: bytes | None = None, call: str = ""
     ) -> abc.Generator[Event, None, None]:
-        """Yield the events of a drawing. No randomness but the request's own seed goes into it, so a snapshot repeats none."""
+        """Yield the events of a drawing, until whoever made this `call` wants no more of them.
+
+        No randomness but the request's own seed goes into it, so a snapshot repeats none.
+        """
         self._inside += 1
         try:
             if self._inside > 1:
                 yield Queued(self._inside - 1)
-            yield from self._loaded().generate(request, batch_size=batch_size, image=image)
+            with closing(self._loaded().generate(request, batch_size=batch_size, image=image)) as events:
+                yield from _wanted(events, call)
         except Told:
             raise
         except Exception:  # noqa: BLE001  the caller has no torch, and could not unpack torch's own exceptions
@@ -247,6 +257,17 @@ class _Generator:
             if self._generator is None:  # also after a snapshot that was taken before the weights were there
                 self._generator = gen.Generator(ROWS[self.model])
             return self._generator
+
+
+def _wanted(events: Iterator[Event], call: str) -> Iterator[Event]:
+    """Yield events, and look now and then whether anybody still waits for them."""
+    looked = time.monotonic()
+    for event in events:
+        yield event
+        if call and time.monotonic() - looked > STOP_WITHIN:
+            looked = time.monotonic()
+            if stops.contains(call):
+                return
 
 
 # Only a class can name several kinds of GPU, the best first: `with_options` takes one. So there is a class for each list.
