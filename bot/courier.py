@@ -178,9 +178,12 @@ class Courier:
         """Yield the events of all of a job's drawings as those of one."""
         count, begun = len(job.requests), False
         for number, request in enumerate(job.requests):
-            async with aclosing(self._draw(job, request, start)) as events:
-                finished = False
-                async for event in self._speeds.told(request, events):
+            finished = False
+            async with (
+                aclosing(self._draw(job, request, start)) as drawing,
+                aclosing(self._speeds.told(request, drawing)) as events,
+            ):
+                async for event in events:
                     match event:
                         case Started() if not begun:
                             begun = True
