@@ -58,6 +58,7 @@ GPU_SNAPSHOT: Final = True
 DRAWING: Final = 15 * MINUTES  # the longest job, ten pictures of the slowest model, takes three; others may be before it
 STARTING: Final = 15 * MINUTES  # 34 GB from a Volume, and the first drawing
 JOB: Final = 2 * (STARTING + DRAWING) + 30 * MINUTES  # two tries, and then the platforms' patience
+FETCHING: Final = 120 * MINUTES  # the largest model at 5 MB a second
 IDLE: Final = 5 * MINUTES  # a GPU waits so long for the next person; shorter saves money, longer saves waking
 # GPUs that stay awake for every model that has been asked for, where none draws. 1 spares people the waking, and is paid for
 # around the clock: an hour of the first GPU of its row, 24 times a day, for each such model. README.md has the prices.
@@ -99,6 +100,7 @@ weights: Final = modal.Volume.from_name("imagine-weights", create_if_missing=Tru
 jobs: Final = modal.Dict.from_name("imagine-jobs", create_if_missing=True)
 pictures: Final = modal.Dict.from_name("imagine-pictures", create_if_missing=True)
 stops: Final = modal.Dict.from_name("imagine-stops", create_if_missing=True)  # the drawings that nobody waits for any more
+fetches: Final = modal.Dict.from_name("imagine-fetches", create_if_missing=True)  # who fetches each model, and since when
 wakes: Final = modal.Dict.from_name("imagine-wakes", create_if_missing=True)  # seconds that each model last took to wake
 
 app: Final = modal.App(NAME)
@@ -312,13 +314,31 @@ def pool(model: str, find: Callable[[str], Any] = ours.__getitem__) -> Any:
     return find(GENERATORS[ROWS[model].gpu])(model=model)
 
 
-@app.function(image=online, volumes={WEIGHTS: weights}, timeout=120 * MINUTES, max_containers=1)
+@app.function(image=online, volumes={WEIGHTS: weights}, timeout=FETCHING, max_containers=1)
 def fetch(model: str) -> None:
-    """Put a model's weights where all its generators find them: one download at a time."""
+    """Put a model's weights where all its generators find them, unless somebody is at it already."""
     from bot import gen
 
-    gen.fetch(ROWS[model], os.environ.get("HF_TOKEN"))
-    weights.commit()
+    with _alone(model):
+        gen.fetch(ROWS[model], os.environ.get("HF_TOKEN"))
+        weights.commit()
+
+
+@contextmanager
+def _alone(model: str) -> Iterator[None]:
+    """Keep two containers from fetching one model, which `max_containers` does not: a token makes another function of it."""
+    me, now = modal.current_input_id(), time.time()
+    if not fetches.put(model, (me, now), skip_if_exists=True):
+        other, since = fetches.get(model, (None, 0.0))
+        # The same input comes again where its container was taken away; and nobody fetches for longer than they may.
+        if other != me and now - since < FETCHING:
+            minutes = (now - since) / MINUTES
+            raise Told(f"{model} is being fetched already, for {minutes:.0f} min now. Wait for that; then it is there.")
+        fetches.put(model, (me, now))
+    try:
+        yield
+    finally:
+        fetches.pop(model, None)
 
 
 @app.function(image=light, secrets=[chat])

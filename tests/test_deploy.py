@@ -7,9 +7,11 @@ import json
 import shutil
 import subprocess
 import sys
+import time
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import modal
@@ -18,13 +20,14 @@ import pytest
 import bot
 from bot import deploy
 from bot.discord import IN_TIME
-from bot.errors import NotTaken
-from bot.models import ROWS
+from bot.errors import NotTaken, Told, TooLarge
+from bot.models import ROWS, SKETCH
+from bot.request import Event, Finished, ImageRequest, Job, Started, Waking, compose
 from bot.store import ModalStore
 from tests.fakes.modal import ModalServer
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 
 ROOT = Path(__file__).parent.parent
 SECRETS = {"imagine-chat": dict.fromkeys(deploy.CHAT, "x")}
@@ -346,3 +349,126 @@ async def test_where_modal_does_not_answer_the_person_is_told_so_in_time(tmp_pat
         released.set()
     assert words == str(NotTaken())
     assert seconds < IN_TIME
+
+
+class Pool:
+    """Generators whose containers fare as they are told, call by call: what is an exception breaks off there."""
+
+    def __init__(self, *courses: Sequence[Event | Exception]) -> None:
+        self._courses = list(courses)
+        self.calls = 0
+        self.awake = asyncio.Event()
+        self.awake.set()
+        self.generate = SimpleNamespace(remote_gen=SimpleNamespace(aio=self._call))
+
+    async def _call(self, _request: ImageRequest, **_more: object) -> AsyncGenerator[Event, None]:
+        self.calls += 1
+        await self.awake.wait()
+        for event in self._courses.pop(0):
+            if isinstance(event, Exception):
+                raise event
+            yield event
+
+
+DONE = Finished((), 1.0)
+DIED, FAILED = modal.exception.RemoteError("the container was killed"), modal.exception.InternalFailure("no container")
+TIMED_OUT = modal.exception.FunctionTimeoutError("900 s")
+
+
+@pytest.fixture
+async def dicts(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[dict[str, modal.Dict]]:
+    """Keep the dictionaries that a drawing uses on a server of ours."""
+    async with ModalServer() as server, server.client() as client:
+        kept = {name: modal.Dict.from_name(name, create_if_missing=True, client=client) for name in ("wakes", "stops")}
+        for name, each in kept.items():
+            monkeypatch.setattr(deploy, name, each)
+        yield kept
+
+
+async def drawn(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> list[Event]:
+    monkeypatch.setattr(deploy, "pool", lambda _model: pool)
+    request = compose("a fox", model="sketch")
+    job = Job(claim="slack:T1:1.2", request=request, platform="slack", person="slack:T1:U1", reply_to={})
+    return [event async for event in deploy._draw(job, request, None)]
+
+
+@pytest.mark.usefixtures("dicts")
+@pytest.mark.parametrize("lost", [DIED, FAILED], ids=["killed", "never started"])
+async def test_a_drawing_whose_container_is_lost_is_drawn_once_more(lost: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    pool = Pool([Started(), lost], [Started(), DONE])
+    assert await drawn(pool, monkeypatch) == [Started(), Started(), DONE]
+
+
+@pytest.mark.usefixtures("dicts")
+@pytest.mark.parametrize(
+    ("courses", "calls", "words"),
+    [
+        ([[Started(), DIED], [DIED]], 2, str(Told(deploy.LOST))),
+        ([[Started(), TIMED_OUT]], 1, "That took more than 15 minutes, so I stopped it."),
+        ([[TooLarge()]], 1, str(TooLarge())),
+    ],
+    ids=["lost twice", "too long", "too large"],
+)
+async def test_a_drawing_that_cannot_be_is_told_in_words(
+    courses: list[list[Event | Exception]], calls: int, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pool = Pool(*courses)
+    with pytest.raises(Told) as told:
+        await drawn(pool, monkeypatch)
+    assert str(told.value).startswith(words)
+    assert pool.calls == calls
+
+
+async def test_who_wakes_a_gpu_is_told_how_long_that_took_the_last_time(
+    dicts: dict[str, modal.Dict], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pool = Pool([Started(), DONE])
+    pool.awake.clear()
+    monkeypatch.setattr(deploy, "LOOK_AGAIN", 0.01)
+    await dicts["wakes"].put.aio("sketch", 41.0)
+    asyncio.get_running_loop().call_later(0.1, pool.awake.set)
+    waking, *events = await drawn(pool, monkeypatch)
+    assert waking == Waking(41.0)
+    assert [event for event in events if event != waking] == [Started(), DONE]
+    assert 0.1 <= await dicts["wakes"].get.aio("sketch") < 41
+
+
+FETCH = """
+from bot import deploy
+from bot.errors import Told
+try:
+    deploy.fetch.local("sketch")
+except Told as told:
+    print(told)
+"""
+
+
+async def test_a_model_is_never_fetched_by_two_at_a_time(tmp_path: Path) -> None:
+    async with ModalServer(SECRETS) as server, server.client() as client:
+        fetches = modal.Dict.from_name("imagine-fetches", create_if_missing=True, client=client)
+        await fetches.put.aio("sketch", ("in-another", time.time() - 60))
+        command = [sys.executable, "-c", FETCH]
+        process = await asyncio.create_subprocess_exec(
+            *command, cwd=ROOT, env=server.environment(tmp_path), stdout=asyncio.subprocess.PIPE
+        )
+        said, _ = await process.communicate()
+        assert await fetches.get.aio("sketch")  # it is still the other's
+    assert said.decode() == "sketch is being fetched already, for 1 min now. Wait for that; then it is there.\n"
+
+
+@pytest.mark.filterwarnings("ignore:.* is executing locally")
+def test_a_container_that_started_before_the_weights_were_there_draws_once_they_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    late = replace(SKETCH, repository=str(tmp_path / "late"))
+    (tmp_path / "late").mkdir()
+    monkeypatch.setitem(ROWS, "sketch", late)
+    generate = deploy.pool("sketch").generate.local  # it does what a container does at its start, and then draws
+    request = compose("a fox", model="sketch", num_inference_steps=1)
+    with pytest.raises(Told, match="The weights of sketch are not on this machine"):
+        list(generate(request))
+    (tmp_path / "late").rmdir()
+    (tmp_path / "late").symlink_to(SKETCH.repository)
+    *_, finished = generate(request)
+    assert isinstance(finished, Finished)
+    assert len(finished.pictures) == 1

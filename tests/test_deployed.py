@@ -190,7 +190,7 @@ async def test_the_deployment_says_how_it_is(cloud: Cloud, slack: SlackServer) -
     said = await cloud.imagine("status", "--modal")
     assert re.search(r"^ +containers +waiting +last woke in$", said, re.MULTILINE)
     assert re.search(r"^web +1 +0$", said, re.MULTILINE)
-    assert re.search(r"^sketch +1 +0", said, re.MULTILINE)
+    assert re.search(r"^sketch +1 +0 +\d+ s$", said, re.MULTILINE)
     assert re.search(r"^Jobs under way: 0\.$", said, re.MULTILINE)
     assert re.search(r"^The last 1 took [0-9.]+ s each", said, re.MULTILINE)
 
