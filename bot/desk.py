@@ -28,8 +28,10 @@ if TYPE_CHECKING:
 
 log: Final = logging.getLogger(__name__)
 
-HAND_OVER: Final = 1.5  # seconds to write a job down before we say that we could not; the platforms wait for three
-TAKE_BACK: Final = 0.8  # seconds to write down that nobody waits for it
+# Seconds, of the three that the platforms wait. All of it comes one after the other where a store does not answer.
+RECALL: Final = 0.4  # to find somebody's defaults; without, theirs is a plain command
+HAND_OVER: Final = 1.5  # to write a job down before we say that we could not
+TAKE_BACK: Final = 0.5  # to write down that nobody waits for it
 DOUBLE: Final = 2  # seconds: the same button pressed twice within is pressed once
 
 GONE: Final = Phrase("I don't remember that picture any more. Please type it again.")
@@ -127,7 +129,7 @@ class Desk:
 
     async def defaults(self, caller: Caller) -> dict[str, str]:
         """Return the flags that serve where a person's commands lack them; none where that cannot be found out at once."""
-        found = await attempt(asyncio.wait_for(self.store.recall(caller.defaults), TAKE_BACK))
+        found = await attempt(asyncio.wait_for(self.store.recall(caller.defaults), RECALL))
         if isinstance(found, Exception):
             log.warning("the defaults of %s were not found: %r", caller.person, found)
             return {}

@@ -298,39 +298,43 @@ def test_the_app_is_found_where_modal_looks_for_it() -> None:
 HAND_IN = """
 import asyncio, json, logging, time
 from bot import deploy
+from bot.desk import Caller
 from bot.errors import NotTaken
-from bot.request import Job, compose
 
 logging.disable()
-request = compose("a fox", model="sketch")
-job = Job(claim="slack:T1:1.2", request=request, platform="slack", person="slack:T1:U1", reply_to={})
+caller = Caller(claim="slack:T1:1.2", platform="slack", person="slack:T1:U1", reply_to={}, language="en")
 
 async def main():
     begun = time.monotonic()
     try:
-        await deploy._desk().submit(job)
+        await deploy._desk().order("a fox", caller)
     except NotTaken as refused:
-        return str(refused), time.monotonic() - begun, job.id
+        return str(refused), time.monotonic() - begun
 
 print(json.dumps(asyncio.run(main())))
 """
 
 
-async def handed_in(environ: Mapping[str, str]) -> tuple[str, float, str]:
-    """Have the doors take a job, where it cannot be taken; return what the person reads, after how long, and its id."""
+async def handed_in(environ: Mapping[str, str]) -> tuple[str, float]:
+    """Have the doors take an order, where it cannot be taken; return what the person reads, and after how long."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-c", HAND_IN), cwd=ROOT, env=environ, stdout=asyncio.subprocess.PIPE
     )
     said, _ = await process.communicate()
-    words, seconds, job_id = json.loads(said)
-    return words, seconds, job_id
+    words, seconds = json.loads(said)
+    return words, seconds
 
 
 async def test_a_job_that_no_courier_takes_is_not_promised_and_is_never_carried(tmp_path: Path) -> None:
     async with ModalServer(SECRETS) as server, server.client() as client:  # it keeps dictionaries, and calls no functions
-        words, _, job_id = await handed_in(server.environment(tmp_path))
-        jobs = modal.Dict.from_name("imagine-jobs", client=client)
-        record = await ModalStore(jobs, None).record(job_id)
+        words, _ = await handed_in(server.environment(tmp_path))
+        store = ModalStore(modal.Dict.from_name("imagine-jobs", client=client), None)
+        again = Job(
+            claim="slack:T1:1.2", request=compose("a fox", model="sketch"), platform="slack", person="slack:T1:U1", reply_to={}
+        )
+        first = await store.claim(again)
+        record = await store.record(first.id)
+    assert first.id != again.id
     assert words == str(NotTaken())
     assert record
     assert record.outcome == "not taken"
@@ -345,7 +349,7 @@ async def test_where_modal_does_not_answer_the_person_is_told_so_in_time(tmp_pat
 
     async with await asyncio.start_server(hang, "127.0.0.1", 0) as silent, ModalServer() as server:
         url = f"http://127.0.0.1:{silent.sockets[0].getsockname()[1]}"
-        words, seconds, _ = await handed_in(server.environment(tmp_path) | {"MODAL_SERVER_URL": url})
+        words, seconds = await handed_in(server.environment(tmp_path) | {"MODAL_SERVER_URL": url})
         released.set()
     assert words == str(NotTaken())
     assert seconds < IN_TIME
