@@ -162,7 +162,7 @@ class Trainer:
             module.load_state_dict(weights)
         for optimizer, moments in zip(self.optimizers, saved["optimizers"], strict=True):
             optimizer.load_state_dict(moments)
-        self._warm = WARM_UP
+        self._warm, self.average.updates = saved["warm"], saved["updates"]
 
     @property
     def _modules(self) -> list[nn.Module]:
@@ -176,6 +176,8 @@ class Trainer:
         exact = dict(
             modules=[module.state_dict() for module in self._modules],
             optimizers=[optimizer.state_dict() for optimizer in self.optimizers],
+            warm=self._warm,
+            updates=self.average.updates,
         )
         torch.save(exact, local)
 

@@ -134,15 +134,15 @@ class Average:
     """An exponential moving average of weights."""
 
     def __init__(self, decay: float, *modules: nn.Module) -> None:
-        self._decay, self._updates = decay, 0
+        self._decay, self.updates = decay, 0
         self._followed = modules
         self.modules = [copy.deepcopy(module).eval().requires_grad_(False) for module in modules]
 
     @torch.no_grad()
     def update(self) -> None:
         """Move towards the followed weights; early on, faster."""
-        self._updates += 1
-        decay = min(self._decay, (1 + self._updates) / (10 + self._updates))
+        self.updates += 1
+        decay = min(self._decay, (1 + self.updates) / (10 + self.updates))
         for average, followed in zip(self.modules, self._followed, strict=True):
             torch._foreach_lerp_(list(average.parameters()), [p.detach() for p in followed.parameters()], 1 - decay)
 
