@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from transformers import CLIPTokenizer
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 FOX, OWL, SNAIL = range(3)
 CPU = torch.device("cpu")
 

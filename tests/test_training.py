@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 MEBIBYTE = 2**20
 ALONE = Machine(rank=0, peers=1, device=torch.device("cpu"))
 SMALL: dict[str, Any] = {
@@ -176,7 +177,7 @@ def test_diffusers_loads_and_draws_with_it(work: Path) -> None:
 def test_evaluation_measures_every_set(work: Path) -> None:
     drawn = json.loads((work / "drawn.json").read_text())
     assert set(drawn["sets"]) == {f"{name}, held out" if held else name for name, held in evaluate.SETS}
-    table = list(report.table([report.Run.read(work / f"{name}.json") for name in ("rendered", "drawn")]))
+    table = list(report.table(*(report.Run.read(work / f"{name}.json") for name in ("rendered", "drawn"))))
     assert len({line.count("|") for line in table}) == 1
 
 
