@@ -18,7 +18,7 @@ from tests.fakes.generator import QuickGenerator
 from tests.fakes.slack import SlackServer
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Iterator
     from pathlib import Path
 
     from bot.models import Model
@@ -38,6 +38,17 @@ class Service:
         """Whether a job is unfinished, by what is written down."""
         with closing(sqlite3.connect(self.folder / "jobs.sqlite3")) as database:
             return bool(database.execute("SELECT 1 FROM jobs WHERE outcome IS NULL").fetchone())
+
+
+@pytest.fixture(scope="module")
+def one_thread() -> Iterator[None]:
+    """Let torch use one thread: on toys, several only wait for one another."""
+    import torch  # noqa: PLC0415  (most tests need none)
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture(autouse=True)

@@ -30,6 +30,7 @@ CROP = 128  # pixels
 BATCH = 160  # crops
 RATE, POLISH_RATE, CRITIC_RATE = 1.2e-3, 6e-4, 4e-4
 CRITIC_FROM = 0.25  # share of the time after which the critic speaks
+TESTED = 256  # pictures that the reconstruction is measured on
 NOISE = 0.08  # standard deviation of the noise on latents
 SHRINK_EVERY = 4  # steps
 EDGE_WEIGHT, CRITIC_WEIGHT, FEATURE_WEIGHT = 0.8, 0.25, 0.3
@@ -214,7 +215,7 @@ def main() -> None:
     machine = start(seed=1)
     log = Log(machine, options.work / "autoencoder.jsonl")
     studio = Studio(options.assets, machine.device, seed=1, hold_out=False)
-    pool = torch.cat([studio.batch().pictures for _ in range(max(1, options.pool // 512))])
+    pool = torch.cat([batch.pictures for batch in studio.batches(options.pool)])
     before = load(options.work, machine.device) if options.polish else None
     trainer, clock = Trainer(machine, before), Clock(options.seconds)
     log.write("pool", pictures=len(pool))
@@ -226,7 +227,7 @@ def main() -> None:
     coder = trainer.average.modules[0]
     assert isinstance(coder, Coder)
     autoencoder = coder.fold().eval()
-    log.write("done", steps=trainer.steps, **fidelity(autoencoder, studio.batch(256).pictures))
+    log.write("done", steps=trainer.steps, **fidelity(autoencoder, studio.batch(TESTED).pictures))
     checkpoints.save(options.work, NAME, checkpoints.state(autoencoder=autoencoder))
 
 

@@ -136,7 +136,7 @@ class Pool:
 
     def grow(self) -> None:
         """Render one more chunk, forget the oldest."""
-        batch, concepts = self._studio.batch(), len(self._studio.composer.concepts)
+        (batch,), concepts = self._studio.batches(1), len(self._studio.composer.concepts)
         self._pictures.append((small(batch.pictures.float()) + 0.5).to(torch.uint8))
         self._labels.append(labels(batch.scenes, concepts, batch.pictures.device))
         if len(self._pictures) * len(batch.scenes) > POOL:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 import math
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,7 +33,7 @@ from training.models import (
 )
 from training.muon import Muon
 from training.pictures import Studio, signed
-from training.stage import Average, Clock, Log, Machine, channels_last, half, placed, start
+from training.stage import Average, Clock, Log, Machine, channels_last, half, placed, rounds, start
 from training.tokenizer import CONTEXT, encode
 
 NAME = "denoiser"
@@ -66,8 +66,7 @@ class Pool:
 def fill(studio: Studio, coder: AutoencoderTiny, tokenizer: CLIPTokenizer, shape: tuple[int, int], count: int) -> Pool:
     """Render, encode and tokenize `count` scenes of one shape."""
     latents, ids = [], []
-    for _ in range(max(1, round(count / 512))):
-        batch = studio.batch(512, *shape)
+    for batch in studio.batches(count, *shape):
         with half(studio.renderer.device):
             latents.append(coder.encoder(channels_last(signed(batch.pictures))).half())
         ids.append(encode(tokenizer, [scene.caption for scene in batch.scenes]).to(torch.int16))
@@ -81,6 +80,13 @@ def fill_all(studio: Studio, run: Path, tokenizer: CLIPTokenizer, count: int) ->
         fill(studio, coder, tokenizer, shape, round(count * weight))
         for shape, weight in zip(SHAPES, SHAPE_WEIGHTS, strict=True)
     ]
+
+
+def by_weight(pools: Sequence[Pool], weights: Sequence[float], seed: int) -> Iterator[Pool]:
+    """Yield pools at random without end, each as often as its weight says; the same ones to every process."""
+    order = torch.Generator().manual_seed(seed)
+    while True:
+        yield pools[int(torch.multinomial(torch.tensor(weights), 1, generator=order))]
 
 
 class Diffusion:
@@ -156,7 +162,7 @@ class Trainer:
             module.load_state_dict(weights)
         for optimizer, moments in zip(self.optimizers, saved["optimizers"], strict=True):
             optimizer.load_state_dict(moments)
-        self._warm = WARM_UP
+        self._warm, self.average.updates = saved["warm"], saved["updates"]
 
     @property
     def _modules(self) -> list[nn.Module]:
@@ -167,8 +173,13 @@ class Trainer:
         denoiser, text_encoder = self.average.modules
         progress = dict(spent=torch.tensor(spent, dtype=torch.float64), steps=torch.tensor(self.steps))
         checkpoints.save(run, NAME, checkpoints.state(denoiser=denoiser, text_encoder=text_encoder) | progress)
-        optimizers_ = [optimizer.state_dict() for optimizer in self.optimizers]
-        torch.save(dict(modules=[module.state_dict() for module in self._modules], optimizers=optimizers_), local)
+        exact = dict(
+            modules=[module.state_dict() for module in self._modules],
+            optimizers=[optimizer.state_dict() for optimizer in self.optimizers],
+            warm=self._warm,
+            updates=self.average.updates,
+        )
+        torch.save(exact, local)
 
     def _loss(self, clean: Tensor, noise: Tensor, timesteps: Tensor, ids: Tensor, told: Tensor, sizes: Tensor) -> Tensor:
         """Return the squared error of v; `told` [batch, 1] is 0 where the text is to be zeros."""
@@ -205,29 +216,25 @@ class Trainer:
 
 def train(trainer: Trainer, pools: Sequence[Pool], log: Log, options: argparse.Namespace) -> None:
     """Train for `--seconds` of the `--until` that the whole takes, saving now and then and at the end."""
-    machine, clock = trainer.machine, Clock(options.seconds)
-    order, first, told, saved = torch.Generator().manual_seed(trainer.steps), trainer.steps, 0.0, 0.0
-    weights, mean = torch.tensor(SHAPE_WEIGHTS), torch.zeros((), device=machine.device)
-    while (elapsed := machine.agree(clock.elapsed)) < options.seconds:
-        pool = pools[int(torch.multinomial(weights, 1, generator=order))]
-        loss = trainer.step(pool, min(1.0, (trainer.spent + elapsed) / options.until))
+    before, first, mean = trainer.spent, trainer.steps, torch.zeros((), device=trainer.machine.device)
+    turns = rounds(
+        trainer.machine,
+        Clock(options.seconds),
+        lambda elapsed: trainer.save(options.work, options.local, before + elapsed),
+        SAVE_EVERY,
+    )
+    for elapsed, pool in zip(turns, by_weight(pools, SHAPE_WEIGHTS, seed=first), strict=False):
+        loss = trainer.step(pool, min(1.0, (before + elapsed) / options.until))
         mean = loss if trainer.steps == first + 1 else mean * 0.98 + loss * 0.02
-        if elapsed - told > 15:
-            told = elapsed
-            seen = (trainer.steps - first) * BATCH * machine.peers
+        if log.due(elapsed):
+            seen = (trainer.steps - first) * BATCH * trainer.machine.peers
             log.write(
                 "step",
                 step=trainer.steps,
                 loss=round(float(mean), 4),
                 pictures_a_second=round(seen / elapsed),
-                spent=round(trainer.spent + elapsed),
+                spent=round(before + elapsed),
             )
-        if elapsed - saved > SAVE_EVERY and machine.leads:
-            trainer.save(options.work, options.local, trainer.spent + elapsed)
-        saved = elapsed if elapsed - saved > SAVE_EVERY else saved
-    if machine.leads:
-        trainer.save(options.work, options.local, trainer.spent + clock.elapsed)
-    machine.wait()
 
 
 def main() -> None:

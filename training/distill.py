@@ -16,7 +16,6 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -25,10 +24,10 @@ from torch import Tensor, nn
 from transformers import CLIPTokenizer
 
 from training import checkpoints, denoiser
-from training.denoiser import EMPTY, SHAPES, Diffusion, Pool, fill_all
+from training.denoiser import EMPTY, SHAPES, Diffusion, Pool, by_weight, fill_all
 from training.models import STEPS, TIMESTEPS, build_denoiser, build_text_encoder, read_text, size_ids
 from training.pictures import Studio
-from training.stage import Average, Clock, Log, Machine, channels_last, half, placed, start
+from training.stage import Average, Clock, Log, Machine, channels_last, half, placed, rounds, start
 from training.tokenizer import encode
 
 NAME = "student"
@@ -237,25 +236,16 @@ class Trainer:
 
 def train(trainer: Trainer, pools: Sequence[Pool], log: Log, options: argparse.Namespace) -> None:
     """Alternate for `--seconds`, saving now and then and at the end."""
-    machine, clock, told, saved = trainer.machine, Clock(options.seconds), 0.0, 0.0
-    order, weights = torch.Generator().manual_seed(3), torch.tensor(SHAPE_WEIGHTS)
+    clock = Clock(options.seconds)
     for _ in range(SHADOW_WARM_UP):
         trainer.teach_shadow(pools[0])
-    while (elapsed := machine.agree(clock.elapsed)) < options.seconds:
-        pool = pools[int(torch.multinomial(weights, 1, generator=order))]
-        figures: dict[str, Any] = trainer.teach_student(pool, elapsed / options.seconds)
+    turns = rounds(trainer.machine, clock, lambda _: trainer.save(options.work), SAVE_EVERY)
+    for elapsed, pool in zip(turns, by_weight(pools, SHAPE_WEIGHTS, seed=3), strict=False):
+        figures = trainer.teach_student(pool, elapsed / options.seconds)
         for _ in range(SHADOW_UPDATES):
             figures |= trainer.teach_shadow(pool)
-        if elapsed - told > 15:
-            told = elapsed
+        if log.due(elapsed):
             log.write("step", step=trainer.steps, spent=round(elapsed), **{k: round(v.item(), 4) for k, v in figures.items()})
-        if elapsed - saved > SAVE_EVERY:
-            saved = elapsed
-            if machine.leads:
-                trainer.save(options.work)
-    if machine.leads:
-        trainer.save(options.work)
-    machine.wait()
     log.write("done", step=trainer.steps)
 
 

@@ -1,16 +1,22 @@
 """Measure a pipeline: does it draw what the prompt says, and does it look like a rendered scene?
 
-    python -m training.evaluate --assets DIR --work DIR --pipeline DIR --steps 4 --guidance 1 --out results.json
+    python -m training.evaluate --assets DIR --work DIR --out rendered.json              (the scenes, rendered: the ceiling)
+    python -m training.evaluate --assets DIR --work DIR --out drawn.json --pipeline DIR --steps 4 --guidance 1
+    python -m training.report rendered.json drawn.json                                    (the table in README.md)
 
-The judge is `training.classifier`. Beside every score stand its ceiling (the same scenes, rendered) and a control (the drawn
-pictures, judged by one another's prompts). Prompts name every concept equally often. A combination is held out if training
-never rendered it; the patch distance is Fréchet's, between 8×8 patches, in units of the rendered patches' own spread.
+The judge is `training.classifier`. Beside every score stand its interval and a control: the pictures, judged by one another's
+prompts. Prompts name every concept equally often. Next to OUT lies what the patch distance needs, as safetensors.
+
+A combination is held out if neither denoiser nor student was ever shown it: a subject on a background, or a subject in a tint.
+No pair of subject and style, or of subject and count, was: those lines put the subject on a background that it was never seen
+on, in any style and in any number, so that subject, background and style (or count) together are new.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 import random
 import zlib
 from collections.abc import Callable, Sequence
@@ -20,19 +26,33 @@ from typing import Any
 
 import torch
 from diffusers import AutoPipelineForText2Image
+from PIL import Image
+from safetensors.torch import save_file
 from torch import Tensor
 
 from training.classifier import SKIP, Classifier, labels, load, small
 from training.render import Renderer, to_image
-from training.scenes import BACKGROUNDS, STYLE_NAMES, TINTS, Composer, Scene, Wish, held_out, load_concepts
+from training.scenes import BACKGROUNDS, HATS, STYLE_NAMES, TINTS, Composer, Scene, Wish, held_out, load_concepts
 
 SIZE = 256  # pixels
-BATCH = 64
+BATCH = 128
+SHIFT = 7  # the control asks of a picture what the seventh after it was asked
+Z = 1.96  # standard deviations of a 95 % interval
 PATCH = 8  # pixels
 PATCHES = 100  # of each picture
-FAINT = (2 / 255) ** 2  # variance added to every direction, so that invisible differences do not count
+LOOKED_AT = 512  # pictures of each set that patches are taken from, so that runs of any size compare
+HALVES = ("even", "odd")
 PAIRS = ("left", "right", "above", "under")
 NEAR = 0.52  # side of the square looked at for one of a pair, as a share of the picture
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """What is asked, which pair with the subject may be held out, and what is judged."""
+
+    wish: Callable[[random.Random, Composer], Wish]
+    pair: str | None
+    judged: tuple[str, ...]
 
 
 def _any(rng: random.Random, composer: Composer) -> int:
@@ -49,13 +69,11 @@ def _tint(rng: random.Random, composer: Composer) -> Wish:
 
 
 def _style(rng: random.Random, composer: Composer) -> Wish:
-    return Wish(concepts=(_any(rng, composer),), kind="plain", style=rng.choice(STYLE_NAMES))
+    return Wish(concepts=(_any(rng, composer),), kind=rng.choice(list(BACKGROUNDS)), style=rng.choice(STYLE_NAMES))
 
 
 def _count(rng: random.Random, composer: Composer) -> Wish:
-    return Wish(
-        concepts=(_any(rng, composer),), kind=rng.choice(["plain", "meadow", "space"]), style="3d", count=rng.randint(2, 4)
-    )
+    return Wish(concepts=(_any(rng, composer),), kind=rng.choice(list(BACKGROUNDS)), style="3d", count=rng.randint(2, 4))
 
 
 def _relation(rng: random.Random, composer: Composer) -> Wish:
@@ -63,31 +81,31 @@ def _relation(rng: random.Random, composer: Composer) -> Wish:
     return Wish(concepts=pair, kind="plain", style="3d", relation=rng.choice(PAIRS))
 
 
-SETS: dict[str, tuple[Callable[[random.Random, Composer], Wish], tuple[str, ...]]] = {  # what is asked, what is judged
-    "background": (_background, ("subject_top1", "subject_top5", "background")),
-    "tint": (_tint, ("subject_top1", "subject_top5", "tint")),
-    "style": (_style, ("subject_top1", "subject_top5", "style")),
-    "count": (_count, ("subject_top1", "subject_top5", "count")),
-    "relation": (_relation, ("subject_top5", "relation")),
+SUBJECT = ("subject_top1", "subject_top5")
+QUESTIONS = {
+    "background": Question(wish=_background, pair="kind", judged=(*SUBJECT, "background")),
+    "tint": Question(wish=_tint, pair="tint", judged=(*SUBJECT, "tint")),
+    "style": Question(wish=_style, pair="kind", judged=(*SUBJECT, "background", "style")),
+    "count": Question(wish=_count, pair="kind", judged=(*SUBJECT, "background", "count")),
+    "relation": Question(wish=_relation, pair=None, judged=("subject_top5", "relation")),
 }
-SPLIT = ("background", "tint")  # sets whose combinations can be held out
+SETS = [(name, held) for name, question in QUESTIONS.items() for held in ((False, True) if question.pair else (False,))]
 
 
-def is_held_out(wish: Wish, composer: Composer) -> bool:
-    """Say whether training never rendered this combination."""
-    return any(
-        held_out(composer.concepts[c].name, kind=wish.kind)
-        or (wish.tint and held_out(composer.concepts[c].name, tint=wish.tint))
-        for c in wish.concepts
-    )
+def hidden(wish: Wish, composer: Composer) -> set[str]:
+    """Return which of a wish's pairs training never rendered: {"kind"}, {"tint"}, both or none."""
+    pairs = {"kind": dict(kind=wish.kind)} | ({"tint": dict(tint=wish.tint)} if wish.tint else {})
+    names = [composer.concepts[concept].name for concept in wish.concepts]
+    return {pair for pair, what in pairs.items() for name in names if held_out(name, **what)}
 
 
 def ask(composer: Composer, name: str, count: int, *, held: bool) -> list[Scene]:
-    """Return the scenes of one set, always the same ones."""
-    rng, scenes = random.Random(zlib.crc32(f"{name}{held}".encode())), list[Scene]()
+    """Return the scenes of one set, always the same ones. Held out means its own pair and no other."""
+    rng, scenes, question = random.Random(zlib.crc32(f"{name}{held}".encode())), list[Scene](), QUESTIONS[name]
     while len(scenes) < count:
-        wish = SETS[name][0](rng, composer)
-        if name not in SPLIT or is_held_out(wish, composer) == held:
+        wish = question.wish(rng, composer)
+        worn = held and composer.concepts[wish.concepts[0]].name in HATS  # others wore it where it was held out itself
+        if not worn and hidden(wish, composer) == ({question.pair} if held else set()):
             scenes.append(composer.scene(rng, wish))
     return scenes
 
@@ -129,35 +147,34 @@ def relations(classifier: Classifier, pictures: Tensor, scenes: Sequence[Scene],
 
 def patches(pictures: Tensor, seed: int) -> Tensor:
     """Return random patches, float64 [count · PATCHES, 3 · PATCH · PATCH]."""
-    generator = torch.Generator().manual_seed(seed)
-    found = []
-    for picture in pictures:
-        for top, left in torch.randint(0, SIZE - PATCH + 1, (PATCHES, 2), generator=generator).tolist():
-            found.append(picture[:, top : top + PATCH, left : left + PATCH].flatten())
-    return torch.stack(found).double()
+    generator, places = torch.Generator().manual_seed(seed), pictures.shape[2] - PATCH + 1
+    windows = pictures.unfold(2, PATCH, 1).unfold(3, PATCH, 1)  # a view: count, 3, top, left, PATCH, PATCH
+    top, left = torch.randint(0, places, (2, len(pictures), PATCHES), generator=generator)
+    picture = torch.arange(len(pictures))[:, None].expand(-1, PATCHES)
+    return windows[picture, :, top, left].flatten(0, 1).flatten(1).double()
 
 
-@dataclass(frozen=True, slots=True)
-class Whitening:
-    """The rendered patches' mean and the matrix that gives them unit spread."""
+class Moments:
+    """The mean and the covariance of patches that come in parts; both are what Fréchet's distance looks at."""
 
-    mean: Tensor
-    matrix: Tensor
+    def __init__(self) -> None:
+        self._count, self._sum, self._products = 0, torch.zeros(()), torch.zeros(())
 
-    @classmethod
-    def of(cls, real: Tensor) -> Whitening:
-        """Fit."""
-        values, vectors = torch.linalg.eigh(torch.cov(real.T))
-        return cls(real.mean(0), vectors * (values.clamp(min=0) + FAINT).rsqrt())
+    def add(self, patches: Tensor) -> None:
+        """Take in some more, [count, numbers]."""
+        self._count += len(patches)
+        self._sum = self._sum + patches.sum(0)
+        self._products = self._products + patches.T @ patches
 
-    def distance(self, one: Tensor, other: Tensor) -> float:
-        """Return Fréchet's distance between two sets of patches, whitened."""
-        a, b = (one - self.mean) @ self.matrix, (other - self.mean) @ self.matrix
-        first, second = torch.cov(a.T), torch.cov(b.T)
-        values, vectors = torch.linalg.eigh(first)
-        root = vectors * values.clamp(min=0).sqrt() @ vectors.T
-        overlap = torch.linalg.eigvalsh(root @ second @ root).clamp(min=0).sqrt().sum()
-        return float(((a.mean(0) - b.mean(0)) ** 2).sum() + first.trace() + second.trace() - 2 * overlap)
+    @property
+    def mean(self) -> Tensor:
+        """Return the mean, float64 [numbers]."""
+        return self._sum / self._count
+
+    @property
+    def covariance(self) -> Tensor:
+        """Return the covariance, float64 [numbers, numbers]."""
+        return (self._products / self._count - self.mean.outer(self.mean)) * (self._count / (self._count - 1))
 
 
 def sharpness(pictures: Tensor) -> float:
@@ -167,73 +184,96 @@ def sharpness(pictures: Tensor) -> float:
 
 
 class Artist:
-    """Draws prompts with a pipeline; a picture depends on its prompt and seed alone."""
+    """Draws scenes' captions with a pipeline; a picture depends on its prompt and seed alone."""
 
     def __init__(self, options: argparse.Namespace, device: torch.device) -> None:
         self._pipeline = AutoPipelineForText2Image.from_pretrained(options.pipeline, dtype=torch.float32).to(device)
         self._pipeline.set_progress_bar_config(disable=True)
         self._how = dict(num_inference_steps=options.steps, guidance_scale=options.guidance, height=SIZE, width=SIZE)
 
-    def draw(self, prompts: Sequence[str]) -> Tensor:
+    def __call__(self, scenes: Sequence[Scene]) -> Tensor:
         """Return pictures [count, 3, SIZE, SIZE] in [0, 1]."""
         drawn = []
-        for start in range(0, len(prompts), BATCH):
-            some = list(prompts[start : start + BATCH])
-            generators = [torch.Generator().manual_seed(1000 + start + i) for i in range(len(some))]
-            drawn.append(self._pipeline(some, generator=generators, output_type="pt", **self._how).images.float().cpu())
+        for start in range(0, len(scenes), BATCH):
+            prompts = [scene.caption for scene in scenes[start : start + BATCH]]
+            generators = [torch.Generator().manual_seed(1000 + start + i) for i in range(len(prompts))]
+            drawn.append(self._pipeline(prompts, generator=generators, output_type="pt", **self._how).images.float().cpu())
         return torch.cat(drawn)
 
 
-def evaluate(options: argparse.Namespace) -> dict[str, Any]:
-    """Return every figure."""
+def rendering(assets: Path, device: torch.device) -> Callable[[Sequence[Scene]], Tensor]:
+    """Return what renders scenes, as an artist draws them."""
+    renderer = Renderer(assets, device)
+    return lambda scenes: torch.cat(
+        [renderer.render(scenes[i : i + BATCH], i, SIZE, SIZE).cpu() for i in range(0, len(scenes), BATCH)]
+    )
+
+
+def interval(share: float, count: int) -> tuple[float, float]:
+    """Return Wilson's 95 % interval of a share of `count`."""
+    middle, spread = share + Z**2 / (2 * count), Z * math.sqrt(share * (1 - share) / count + (Z / (2 * count)) ** 2)
+    return (middle - spread) / (1 + Z**2 / count), (middle + spread) / (1 + Z**2 / count)
+
+
+def scores(
+    classifier: Classifier, pictures: Tensor, scenes: Sequence[Scene], name: str, device: torch.device
+) -> dict[str, Any]:
+    """Return what is judged in one set: the share that is right, its interval, and the control's share."""
+    right = judge(classifier, pictures, scenes, device)
+    shuffled = judge(classifier, pictures, [*scenes[SHIFT:], *scenes[:SHIFT]], device) if name != "relation" else {}
+    return {
+        key: dict(right=round(right[key], 4), interval=[round(end, 4) for end in interval(right[key], len(scenes))])
+        | ({"shuffled": round(shuffled[key], 4)} if shuffled else {})
+        for key in QUESTIONS[name].judged
+    }
+
+
+def sheet(pictures: Tensor) -> Image.Image:
+    """Return the first pictures side by side."""
+    return to_image(torch.cat([torch.cat(list(row), 2) for row in torch.split(pictures[:32], 8)], 1))
+
+
+def evaluate(options: argparse.Namespace) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Return every figure, and the moments of the patches of even and of odd pictures."""
+    torch.backends.cudnn.allow_tf32 = False  # so that a GPU draws what a CPU draws
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    composer, renderer = Composer(load_concepts(options.assets)), Renderer(options.assets, device)
-    classifier, artist = load(options.work, len(composer.concepts), device), Artist(options, device)
-    results: dict[str, Any] = dict(
-        pipeline=options.name, steps=options.steps, guidance=options.guidance, pictures_a_set=options.count
-    )
-    real, again, drawn = list[Tensor](), list[Tensor](), list[Tensor]()
-    for name, (_, judged) in SETS.items():
-        for held in (False, True) if name in SPLIT else (False,):
-            scenes = ask(composer, name, options.count, held=held)
-            rendered = torch.cat([renderer.render(scenes[i : i + 128], i).cpu() for i in range(0, len(scenes), 128)])
-            pictures = artist.draw([scene.caption for scene in scenes])
-            scores = [judge(classifier, rendered, scenes, device), judge(classifier, pictures, scenes, device)]
-            scores.append(judge(classifier, pictures, scenes[7:] + scenes[:7], device) if name != "relation" else {})
-            title = f"{name}, held out" if held else name
-            results[title] = {key: [round(score[key], 3) for score in scores if key in score] for key in judged}
-            print(title, json.dumps(results[title]), flush=True)
-            real.append(rendered[::2])
-            again.append(rendered[1::2])
-            drawn.append(pictures[1::2])
-            if options.sheets:
-                options.sheets.mkdir(parents=True, exist_ok=True)
-                to_image(torch.cat([torch.cat(list(row), 2) for row in torch.split(pictures[:32], 8)], 1)).save(
-                    options.sheets / f"{title}.png"
-                )
-    looks = [patches(torch.cat(part), seed) for seed, part in enumerate((real, again, drawn))]
-    whitening = Whitening.of(looks[0])
-    results["patch distance"] = dict(
-        rendered=round(whitening.distance(looks[0], looks[1]), 3), drawn=round(whitening.distance(looks[0], looks[2]), 3)
-    )
-    results["sharpness"] = dict(rendered=round(sharpness(torch.cat(again)), 4), drawn=round(sharpness(torch.cat(drawn)), 4))
-    return results
+    composer = Composer(load_concepts(options.assets))
+    classifier = load(options.work, len(composer.concepts), device)
+    picture = Artist(options, device) if options.pipeline else rendering(options.assets, device)
+    halves, edges = (Moments(), Moments()), 0.0
+    results: dict[str, Any] = dict(name=options.name, pictures_a_set=options.count, sets={})
+    if options.pipeline:
+        results |= dict(steps=options.steps, guidance=options.guidance)
+    for seed, (name, held) in enumerate(SETS):
+        scenes, title = ask(composer, name, options.count, held=held), f"{name}, held out" if held else name
+        pictures = picture(scenes)
+        results["sets"][title] = scores(classifier, pictures, scenes, name, device)
+        print(title, json.dumps(results["sets"][title]), flush=True)
+        edges += sharpness(pictures) / len(SETS)
+        for half, moments in enumerate(halves):
+            moments.add(patches(pictures[half:LOOKED_AT:2], 2 * seed + half))
+        if options.sheets:
+            options.sheets.mkdir(parents=True, exist_ok=True)
+            sheet(pictures).save(options.sheets / f"{title.replace(', ', '-').replace(' ', '-')}.png")
+    kept = {f"{half}.{what}": getattr(halves[i], what) for i, half in enumerate(HALVES) for what in ("mean", "covariance")}
+    return results | dict(sharpness=round(edges, 4)), kept
 
 
 def main() -> None:
-    """Evaluate one pipeline. Scores are lists: ceiling, drawn, shuffled control."""
+    """Evaluate one pipeline, or the rendered scenes themselves."""
     parser = argparse.ArgumentParser(description=__doc__)
-    for folder in ("assets", "work", "pipeline", "out"):
+    for folder in ("assets", "work", "out"):
         parser.add_argument(f"--{folder}", type=Path, required=True)
+    parser.add_argument("--pipeline", type=Path, help="left out, the scenes are rendered: the ceiling")
     parser.add_argument("--name", default="pipeline")
     parser.add_argument("--steps", type=int, default=4)
     parser.add_argument("--guidance", type=float, default=1.0)
-    parser.add_argument("--count", type=int, default=384, help="pictures of each set")
+    parser.add_argument("--count", type=int, default=1024, help="pictures of each set")
     parser.add_argument("--sheets", type=Path)
     options = parser.parse_args()
-    results = evaluate(options)
+    results, moments = evaluate(options)
     options.out.write_text(json.dumps(results, indent=1) + "\n")
-    print(json.dumps({key: results[key] for key in ("patch distance", "sharpness")}))
+    save_file(moments, options.out.with_suffix(".safetensors"))
 
 
 if __name__ == "__main__":

@@ -30,12 +30,12 @@ LATENT_RANGE = 5.0  # latents have unit variance; a predicted picture outside th
 SHARD = "14MB"
 
 
-def build_autoencoder() -> AutoencoderTiny:
+def build_autoencoder(width: int = 64) -> AutoencoderTiny:
     """Build the autoencoder; its decoder does no work at full size but two convolutions."""
     return AutoencoderTiny(
         latent_channels=LATENT_CHANNELS,
-        encoder_block_out_channels=(64, 64, 64, 64),
-        decoder_block_out_channels=(64, 64, 64, 64),
+        encoder_block_out_channels=(width,) * 4,
+        decoder_block_out_channels=(width,) * 4,
         num_encoder_blocks=(0, 2, 3, 4),
         num_decoder_blocks=(4, 3, 2, 0),
     )
@@ -60,19 +60,19 @@ def build_text_encoder(tokenizer: CLIPTokenizer) -> CLIPTextModelWithProjection:
     )
 
 
-def build_denoiser() -> UNet2DConditionModel:
+def build_denoiser(widths: tuple[int, ...] = (96, 160, 192), heads: tuple[int, ...] = (3, 5, 6)) -> UNet2DConditionModel:
     """Build the denoiser; it attends to the text at 16×16 and 8×8 cells."""
     return UNet2DConditionModel(
         sample_size=SIZE // SCALE,
         in_channels=LATENT_CHANNELS,
         out_channels=LATENT_CHANNELS,
-        block_out_channels=(96, 160, 192),
+        block_out_channels=widths,
         layers_per_block=1,
         down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
         mid_block_type="UNetMidBlock2DCrossAttn",
         up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
         cross_attention_dim=TEXT_WIDTH,
-        attention_head_dim=(3, 5, 6),  # heads, in fact: diffusers keeps the old name
+        attention_head_dim=heads,  # heads, in fact: diffusers keeps the old name
         use_linear_projection=True,
         resnet_time_scale_shift="scale_shift",
         addition_embed_type="text_time",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,7 +32,12 @@ class Studio:
         self.renderer = Renderer(assets, device)
         self._rng = random.Random(seed)
 
-    def batch(self, count: int = CHUNK, height: int = 256, width: int = 256) -> Batch:
+    def batches(self, count: int, height: int = 256, width: int = 256) -> Iterator[Batch]:
+        """Yield about `count` new pictures, CHUNK at once, and no fewer than that."""
+        for _ in range(max(1, round(count / CHUNK))):
+            yield self.batch(CHUNK, height, width)
+
+    def batch(self, count: int, height: int = 256, width: int = 256) -> Batch:
         """Return `count` new pictures."""
         scenes = [self.composer.scene(self._rng) for _ in range(count)]
         pictures = self.renderer.render(scenes, self._rng.getrandbits(30), height, width)

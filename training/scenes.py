@@ -18,6 +18,7 @@ TIMES = ("day", "sunset", "night")
 HATS = ("crown", "top hat", "sun hat", "baseball cap", "graduation cap")
 COLOUR_WORDS = {*COLOURS, *TINTS, "blond", "light", "dark"}
 HELD_OUT_EVERY = 12  # one in so many (concept, background) and (concept, tint) pairs is never rendered for training
+TRIES = 100  # to find a subject that is not held out
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -322,7 +323,7 @@ class Composer:
             chosen = wish.concepts[index]
             sprite = rng.choice(self.concepts[chosen].sprites)
             return Subject(concept=chosen, sprite=sprite.index, kind=sprite.kind, tint=wish.tint, count=wish.count)
-        for _ in range(8):
+        for _ in range(TRIES):
             chosen = rng.choices(range(len(self.concepts)), cum_weights=self._cumulative)[0]
             concept = self.concepts[chosen]
             tint = rng.choice(TINTS) if concept.tintable and rng.random() < 0.18 else None
@@ -330,7 +331,7 @@ class Composer:
             if not (self._hold_out and hidden):
                 break
         else:
-            tint = None
+            raise LookupError(f"Training may show nothing on {kind!r}: everything is held out there.")
         sprite = rng.choice(concept.sprites)
         count = rng.choices([1, 2, 3, 4], [0.86, 0.06, 0.05, 0.03])[0] if number == 1 else 1
         alone = number == 1 and count == 1

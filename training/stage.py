@@ -6,7 +6,7 @@ import copy
 import json
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -16,6 +16,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 Module = TypeVar("Module", bound=nn.Module)
+TELL_EVERY = 15  # seconds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +79,7 @@ class Clock:
     """Seconds since the start of a stage, and the share of its time that has passed."""
 
     def __init__(self, seconds: float) -> None:
-        self._start, self._seconds = time.monotonic(), seconds
+        self._start, self.seconds = time.monotonic(), seconds
 
     @property
     def elapsed(self) -> float:
@@ -88,7 +89,21 @@ class Clock:
     @property
     def share(self) -> float:
         """Elapsed over allowed, 1 when time is up."""
-        return self.elapsed / self._seconds
+        return self.elapsed / self.seconds
+
+
+def rounds(machine: Machine, clock: Clock, save: Callable[[float], None], every: float) -> Iterator[float]:
+    """Yield the seconds so far until time is up, the same to every process; save now and then and at the end."""
+    saved = 0.0
+    while (elapsed := machine.agree(clock.elapsed)) < clock.seconds:
+        yield elapsed
+        if elapsed - saved > every:
+            saved = elapsed
+            if machine.leads:
+                save(elapsed)
+    if machine.leads:
+        save(clock.elapsed)
+    machine.wait()
 
 
 class Log:
@@ -96,7 +111,14 @@ class Log:
 
     def __init__(self, machine: Machine, path: Path) -> None:
         self._machine, self._path, self._start = machine, path, time.monotonic()
+        self._told = 0.0
         path.parent.mkdir(parents=True, exist_ok=True)
+
+    def due(self, elapsed: float) -> bool:
+        """Say whether it is time for another line, `elapsed` seconds after the start of a stage."""
+        due = elapsed - self._told > TELL_EVERY
+        self._told = elapsed if due else self._told
+        return due
 
     def write(self, event: str, **figures: Any) -> None:
         """Record one line, from the first process only."""
@@ -112,15 +134,15 @@ class Average:
     """An exponential moving average of weights."""
 
     def __init__(self, decay: float, *modules: nn.Module) -> None:
-        self._decay, self._updates = decay, 0
+        self._decay, self.updates = decay, 0
         self._followed = modules
         self.modules = [copy.deepcopy(module).eval().requires_grad_(False) for module in modules]
 
     @torch.no_grad()
     def update(self) -> None:
         """Move towards the followed weights; early on, faster."""
-        self._updates += 1
-        decay = min(self._decay, (1 + self._updates) / (10 + self._updates))
+        self.updates += 1
+        decay = min(self._decay, (1 + self.updates) / (10 + self.updates))
         for average, followed in zip(self.modules, self._followed, strict=True):
             torch._foreach_lerp_(list(average.parameters()), [p.detach() for p in followed.parameters()], 1 - decay)
 
