@@ -31,7 +31,9 @@ MAP: dict[str, tuple[set[str], set[str]]] = {
     "recipe": (CORE, {"PIL"}),
     "turns": (set(), set()),
     "store": (CORE | {"recipe"}, set()),
-    "gen": (CORE | {"recipe"}, {"torch", "diffusers", "transformers", "PIL"}),
+    "steps": (set(), set()),
+    "families": (CORE | {"steps"}, {"torch", "diffusers", "numpy", "PIL"}),
+    "gen": (CORE | {"recipe", "steps", "families"}, {"torch", "diffusers", "transformers", "PIL"}),
     "apart": (CORE | {"gen"}, set()),
     "upload": (CORE, {"aiohttp", "PIL"}),
     "courier": (CORE | {"store", "upload"}, set()),
@@ -64,8 +66,8 @@ MAP: dict[str, tuple[set[str], set[str]]] = {
 }
 # Only these may know each outside thing, at whatever level of the map they are.
 KNOWS = {
-    "torch": {"gen"},
-    "diffusers": {"gen"},
+    "torch": {"gen", "families"},
+    "diffusers": {"gen", "families"},
     "transformers": {"gen"},
     "fastapi": {"web", "deploy"},
     "slack_sdk": {"slack"},
