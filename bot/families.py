@@ -180,7 +180,7 @@ class Family:
         whole = torch.isfinite(latents).all()
         latents = self._unscale(latents).to(vae.dtype)
         vae.use_tiling = drawing.shape.width * drawing.shape.height > TILED
-        image = self._checked(self.decoder(latents))
+        image = self._checked((self.call_decoder if vae.use_tiling else self.decoder)(latents))
         image = ((image[0].float() * 0.5 + 0.5).clamp(0, 1) * 255).round().to(torch.uint8)
         return image.permute(1, 2, 0).contiguous(), whole
 
@@ -295,6 +295,7 @@ class UNet(Family):
     """Stable Diffusion, XL too: a network that is told what to draw and, in a second row, what not to."""
 
     part = "unet"
+    project: Callable[[torch.Tensor], torch.Tensor] | None = None  # computes once what the network would at every step
 
     @property
     def _large(self) -> bool:
@@ -304,11 +305,9 @@ class UNet(Family):
         return request.guidance_scale > 1
 
     def _read(self, text: str) -> Any:
-        words = {"prompt": text, "device": self.device, "num_images_per_prompt": 1, "do_classifier_free_guidance": False}
-        if self._large:
-            embeds, _, pooled, _ = self.pipeline.encode_prompt(**words)
-            return embeds, pooled
-        return (self.pipeline.encode_prompt(**words)[0],)
+        given = {"prompt": text, "device": self.device, "num_images_per_prompt": 1, "do_classifier_free_guidance": False}
+        words, _, *pooled = self.pipeline.encode_prompt(**given)
+        return words if self.project is None else self.project(words), *pooled[:1]
 
     def _avoided(self, text: str, words: Any) -> Any:
         if not text and self._large and self.pipeline.config.force_zeros_for_empty_prompt:

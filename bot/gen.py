@@ -16,6 +16,7 @@ import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -28,10 +29,10 @@ transformers_logging.set_verbosity_error()  # type: ignore[no-untyped-call]
 import diffusers
 from diffusers.utils import logging as diffusers_logging
 
-from bot import recipe
+from bot import fast, recipe
 from bot.errors import Spoilt, Told, TooLarge
 from bot.families import FAMILIES, Drawing, Family
-from bot.request import Event, Finished, ImageRequest, Picture, Started, Step
+from bot.request import Event, Finished, ImageRequest, Picture, Started, Step, compose
 from bot.steps import Curve, Schedule, Task, padded
 from bot.texts import Phrase
 
@@ -49,6 +50,8 @@ WEIGHTLESS: Final = Phrase("The weights of {model} are not on this machine. Whoe
 ROOM: Final = 3  # GiB that a drawing needs besides the largest network, where the networks take turns on the GPU
 PREVIEW_EVERY: Final = 1.0  # seconds
 PREVIEW_SIDE: Final = 384  # pixels
+SIZES: Final = (1, 2, 4, 8)  # pictures in one pass
+WORTHWHILE: Final = 0.95  # a pass with more pictures takes at most so much of the time for each
 ENCODERS: Final = 2  # threads that turn pictures into files
 
 
@@ -88,10 +91,13 @@ class Generator:
         """Load the weights; `device` defaults to the fastest there is, and `memory` to the GiB that it has."""
         self.model = model
         self.device = device or _fastest()
-        self._pipeline = _load(model, self.device, _memory(self.device) if memory is None else memory)
+        memory = _memory(self.device) if memory is None else memory
+        self._pipeline = _load(model, self.device, memory)
         self._family: Family = FAMILIES[model.pipeline](self._pipeline, model, self.device)
+        if self.device.startswith("cuda") and memory >= model.vram:
+            fast.hasten(self._family)
         self._curve = Curve()
-        self._sizes: Sequence[int] = (1,)
+        self._full = 0.0  # the work in the largest pass that pays, as `warm` measured; without that, everybody goes alone
         self._schedule = Schedule(self._costs)
         self._colours: torch.Tensor | None = None
         self._turn = threading.Condition()  # guards what follows
@@ -100,6 +106,39 @@ class Generator:
         self._gone: list[_Task] = []
         self._worker: threading.Thread | None = None
         self._encoders = ThreadPoolExecutor(ENCODERS, f"encode-{model.name}")
+
+    def warm(self) -> None:
+        """Prepare what a first drawing would: compile, record, and measure what it gains to draw several at once.
+
+        Call it before anybody draws. Without it all works too, and people wait for it.
+        """
+        request = compose("a fox", model=self.model.name, seed=0)
+        list(self.generate(request))
+        if self.device.startswith("cuda"):
+            self._measure(request)
+
+    @torch.inference_mode()
+    def _measure(self, request: ImageRequest) -> None:
+        """Time passes with ever more pictures, until more gain nothing."""
+        drawing = self._family.drawing(None, request, 0, None)
+        self._family.begin(drawing)
+        best = math.inf
+        for size in SIZES:
+            rows = [drawing] * size
+            try:
+                self._family.predict(rows)
+                took = fast.seconds(partial(self._family.predict, rows))
+            except torch.OutOfMemoryError:
+                return
+            log.info("%s: %d at a time take %.1f ms a step", self.model.name, size, 1000 * took)
+            self._curve.learn(size * drawing.shape.work, took)
+            if took / size > WORTHWHILE * best:
+                return
+            best, self._full = took / size, size * drawing.shape.work
+
+    def rest(self) -> None:
+        """Make ready for a snapshot of this process and its GPU; drawing works afterwards as before."""
+        fast.rest()
 
     def generate(
         self, request: ImageRequest, *, batch_size: int = 1, image: bytes | None = None
@@ -296,7 +335,9 @@ class Generator:
             task.events.put(error)
 
     def _costs(self, shape: Shape) -> Mapping[int, float]:
-        return {size: self._curve.seconds(size * shape.work) for size in self._sizes}
+        """Smaller pictures may go as many at a time as `warm` has tried, larger ones as are as much work."""
+        sizes = [size for size in SIZES if size == 1 or size * shape.work <= self._full]
+        return {size: self._curve.seconds(size * shape.work) for size in sizes}
 
 
 def _check(whole: torch.Tensor) -> None:
@@ -324,10 +365,18 @@ def _load(model: Model, device: str, memory: float) -> Any:
     except OSError as error:
         log.exception("%s was not loaded", model.name)
         raise Told(WEIGHTLESS, model=model.name) from error
+    if dtype is torch.float16 and getattr(pipeline.vae.config, "force_upcast", False):
+        pipeline.vae.to(_wide(device))
     _place(pipeline, model, device, memory)
     pipeline.set_progress_bar_config(disable=True)
     log.info("loaded %s on %s in %.1f s", model.name, device, time.perf_counter() - begun)
     return pipeline
+
+
+def _wide(device: str) -> torch.dtype:
+    """Return what holds the large numbers of an autoencoder that overflows in float16: as short as there is."""
+    short = device.startswith("cuda") and torch.cuda.is_bf16_supported(including_emulation=False)
+    return torch.bfloat16 if short else torch.float32
 
 
 def _place(pipeline: Any, model: Model, device: str, memory: float) -> None:

@@ -33,7 +33,8 @@ MAP: dict[str, tuple[set[str], set[str]]] = {
     "store": (CORE | {"recipe"}, set()),
     "steps": (set(), set()),
     "families": (CORE | {"steps"}, {"torch", "diffusers", "numpy", "PIL"}),
-    "gen": (CORE | {"recipe", "steps", "families"}, {"torch", "diffusers", "transformers", "PIL"}),
+    "fast": ({"families"}, {"torch"}),
+    "gen": (CORE | {"recipe", "steps", "families", "fast"}, {"torch", "diffusers", "transformers", "PIL"}),
     "apart": (CORE | {"gen"}, set()),
     "upload": (CORE, {"aiohttp", "PIL"}),
     "courier": (CORE | {"store", "upload"}, set()),
@@ -66,7 +67,7 @@ MAP: dict[str, tuple[set[str], set[str]]] = {
 }
 # Only these may know each outside thing, at whatever level of the map they are.
 KNOWS = {
-    "torch": {"gen", "families"},
+    "torch": {"gen", "families", "fast"},
     "diffusers": {"gen", "families"},
     "transformers": {"gen"},
     "fastapi": {"web", "deploy"},
