@@ -6,6 +6,7 @@ ImagineError
 │   ├── BadRequest     what they asked cannot be drawn; the message says what to type instead
 │   ├── HelpWanted     they asked for help; the message is the help (in `command`, which knows it)
 │   ├── TooLarge       the machine's memory does not hold it, one picture at a time either
+│   ├── Spoilt         the model's numbers overflowed, and no picture came of it
 │   └── NotTaken       we could not write the job down, so nothing was promised
 └── Undelivered    a platform did not take what we sent; logged, never shown
     ├── Busy           it asked us to wait, or the network failed: the same call may work later
@@ -50,6 +51,15 @@ class TooLarge(Told):
 
     def __init__(self, *_: object) -> None:
         super().__init__(Phrase("That is more than this machine's memory holds. Please try it smaller: --size makes it so."))
+
+
+class Spoilt(Told):
+    """The model's numbers overflowed, and no picture came of it."""
+
+    def __init__(self, *_: object) -> None:
+        super().__init__(
+            Phrase("The model lost its way with that, and made no picture. Please try another seed, or less guidance.")
+        )
 
 
 class NotTaken(Told):

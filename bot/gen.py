@@ -1,16 +1,27 @@
-"""Load a model and draw with it: a request in, events out. Knows diffusers, and nothing of chat."""
+"""Draw: requests in, events out, any number at a time on one device. Knows diffusers, and nothing of chat.
+
+One thread works on the device. It takes whatever is under way one step further, again and again: `bot.steps` says whose
+step is next, `bot.families` takes it. In between it looks who has come and who has gone. Other threads turn finished
+pictures into files meanwhile.
+"""
 
 from __future__ import annotations
 
+import io
 import logging
 import math
 import queue
 import threading
 import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import torch
+from PIL import Image
 from transformers.utils import logging as transformers_logging
 
 # Or importing diffusers complains that torchvision is missing, which nothing here uses.
@@ -18,17 +29,18 @@ transformers_logging.set_verbosity_error()  # type: ignore[no-untyped-call]
 import diffusers
 from diffusers.utils import logging as diffusers_logging
 
-from bot import recipe
-from bot.errors import Told, TooLarge
-from bot.request import Event, Finished, ImageRequest, Picture, Started, Step
+from bot import fast, recipe
+from bot.errors import Spoilt, Told, TooLarge
+from bot.families import FAMILIES, Drawing, Family
+from bot.request import Event, Finished, ImageRequest, Picture, Started, Step, compose
+from bot.steps import Curve, Schedule, Task, padded
 from bot.texts import Phrase
 
 if TYPE_CHECKING:
     from collections import abc
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Mapping, Sequence
 
-    from PIL import Image
-
+    from bot.families import Shape
     from bot.models import Model
 
 log: Final = logging.getLogger(__name__)
@@ -36,130 +48,310 @@ log: Final = logging.getLogger(__name__)
 GIB: Final = 2**30  # bytes
 WEIGHTLESS: Final = Phrase("The weights of {model} are not on this machine. Whoever runs this bot can fetch them.")
 ROOM: Final = 3  # GiB that a drawing needs besides the largest network, where the networks take turns on the GPU
+PREVIEW_EVERY: Final = 1.0  # seconds
+PREVIEW_SIDE: Final = 384  # pixels
+SIZES: Final = (1, 2, 4, 8)  # pictures in one pass
+WORTHWHILE: Final = 0.95  # a pass with more pictures takes at most so much of the time for each
+ENCODERS: Final = 2  # threads that turn pictures into files
+
+
+@dataclass(eq=False, slots=True, kw_only=True)
+class _Task(Task):
+    """A request under way, and who waits for it."""
+
+    request: ImageRequest
+    total: int = 0  # passes through the network, over all its pictures
+    made: int = 0
+    pictures: dict[int, Picture] = field(default_factory=dict)
+    begun: float = 0.0  # when its first step was, on the clock of `arrived`; 0 is not yet
+    previewed: float = 0.0  # when its last preview was
+    unwanted: bool = False  # it failed, or nobody waits for it any more
+    events: queue.SimpleQueue[Event | BaseException] = field(default_factory=queue.SimpleQueue)
+    over: threading.Event = field(default_factory=threading.Event)  # the device does nothing for it any more
+
+
+@dataclass(frozen=True, slots=True)
+class _Pass:
+    """One pass through the network, handed to the device; a GPU may not have got to it yet."""
+
+    drawings: Sequence[Drawing]
+    previews: Mapping[_Task, torch.Tensor]
+    pictures: Sequence[tuple[Drawing, torch.Tensor, torch.Tensor]]  # and whether its numbers were numbers
+    done: torch.cuda.Event | None  # None where it was done at once
 
 
 class Generator:
-    """One model, loaded once, drawing one job at a time.
+    """One model, loaded once, drawing any number of jobs at a time, step by step. Safe to call from many threads.
 
-    Noise is drawn on the CPU from each picture's own seed, one picture at a time unless asked otherwise, so a picture
-    of a set is the same to the byte when it is drawn alone.
+    Noise is drawn on the CPU from each picture's own seed. On a CPU every picture is computed by itself, so it is the same
+    to the byte whoever else draws; on a GPU pictures share passes where that pays, and then differ by rounding.
     """
 
     def __init__(self, model: Model, device: str | None = None, memory: float | None = None) -> None:
         """Load the weights; `device` defaults to the fastest there is, and `memory` to the GiB that it has."""
         self.model = model
         self.device = device or _fastest()
-        self._turn = threading.Lock()
-        self._pipeline = _load(model, self.device, _memory(self.device) if memory is None else memory)
+        memory = _memory(self.device) if memory is None else memory
+        self._pipeline = _load(model, self.device, memory)
+        self._family: Family = FAMILIES[model.pipeline](self._pipeline, model, self.device)
+        if self.device.startswith("cuda") and memory >= model.vram:
+            fast.hasten(self._family)
+        self._curve = Curve()
+        self._full = 0.0  # the work in the largest pass that pays, as `warm` measured; without that, everybody goes alone
+        self._schedule = Schedule(self._costs)
+        self._colours: torch.Tensor | None = None
+        self._turn = threading.Condition()  # guards what follows
+        self._arrived: list[_Task] = []
+        self._ready: list[Drawing] = []  # enlarged, to be refined
+        self._gone: list[_Task] = []
+        self._worker: threading.Thread | None = None
+        self._encoders = ThreadPoolExecutor(ENCODERS, f"encode-{model.name}")
+
+    def warm(self) -> None:
+        """Prepare what a first drawing would: compile, record, and measure what it gains to draw several at once.
+
+        Call it before anybody draws. Without it all works too, and people wait for it.
+        """
+        request = compose("a fox", model=self.model.name, seed=0)
+        list(self.generate(request))
+        if self.device.startswith("cuda"):
+            self._measure(request)
+
+    @torch.inference_mode()
+    def _measure(self, request: ImageRequest) -> None:
+        """Time passes with ever more pictures, until more gain nothing."""
+        drawing = self._family.drawing(None, request, 0, None)
+        self._family.begin(drawing)
+        best = math.inf
+        for size in SIZES:
+            rows = [drawing] * size
+            try:
+                self._family.predict(rows)
+                took = fast.seconds(partial(self._family.predict, rows))
+            except torch.OutOfMemoryError:
+                return
+            log.info("%s: %d at a time take %.1f ms a step", self.model.name, size, 1000 * took)
+            self._curve.learn(size * drawing.shape.work, took)
+            if took / size > WORTHWHILE * best:
+                return
+            best, self._full = took / size, size * drawing.shape.work
+
+    def rest(self) -> None:
+        """Make ready for a snapshot of this process and its GPU; drawing works afterwards as before."""
+        fast.rest()
 
     def generate(
         self, request: ImageRequest, *, batch_size: int = 1, image: bytes | None = None
     ) -> abc.Generator[Event, None, None]:
         """Yield `Started`, a `Step` after each denoising step, and `Finished`.
 
-        `image` is the picture that the request starts from, if any. Closing the iterator stops the drawing within one
-        step. Raises what the pipeline raises.
+        `image` is the file of the picture to start from, if the request names one; `batch_size` is how many pictures of this
+        request go side by side, even where that does not pay. Closing the iterator stops the drawing within one step. Raises
+        what goes wrong.
         """
-        if image or request.variation_strength or request.upscale > 1:
-            raise Told("I cannot start from a picture, vary or upscale yet.")
-        events: queue.SimpleQueue[Event | BaseException] = queue.SimpleQueue()
-        stop = threading.Event()
-        drawing = threading.Thread(
-            target=self._draw, args=(request, batch_size, events.put, stop), name=f"draw-{self.model.name}", daemon=True
-        )
-        drawing.start()
+        task = self._task(request, batch_size, image)
+        with self._turn:
+            self._arrived.append(task)
+            if self._worker is None:
+                self._worker = threading.Thread(target=self._work, name=f"draw-{self.model.name}", daemon=True)
+                self._worker.start()
+            self._turn.notify_all()
         try:
-            while not isinstance(event := events.get(), BaseException):
+            while not isinstance(event := task.events.get(), BaseException):
                 yield event
                 if isinstance(event, Finished):
                     return
             raise event
         finally:
-            stop.set()
-            drawing.join()
-
-    def _draw(
-        self, request: ImageRequest, batch_size: int, emit: Callable[[Event | BaseException], None], stop: threading.Event
-    ) -> None:
-        """Draw all pictures of a request, batch by batch. Runs in a thread of its own: `pipeline()` calls back."""
-        try:
             with self._turn:
-                emit(Started())
-                begun = time.perf_counter()
-                try:
-                    pictures = self._pictures(request, batch_size, emit, stop)
-                except torch.OutOfMemoryError as error:
-                    log.warning("%s, %d at a time: %s", request, batch_size, error)
-                    pictures = None
-                if pictures is None:  # here, the exception holds the memory of what failed no more
-                    pictures = self._pictures_one_by_one(request, batch_size, emit, stop)
-                emit(Finished(pictures, time.perf_counter() - begun))
-        except BaseException as error:  # noqa: BLE001  it is raised again where the events are read
-            emit(error)
+                task.unwanted = True
+                self._gone.append(task)
+                self._turn.notify_all()
+            task.over.wait()
 
-    def _pictures(
-        self, request: ImageRequest, batch_size: int, emit: Callable[[Event], None], stop: threading.Event
-    ) -> tuple[Picture, ...]:
-        batches = _batches(request, batch_size)
-        progress = _Progress(len(batches) * request.num_inference_steps, emit, stop)
-        return tuple(picture for batch in batches for picture in self._batch(batch, progress))
+    def _task(self, request: ImageRequest, batch_size: int, image: bytes | None) -> _Task:
+        start = None if image is None else Image.open(io.BytesIO(image))
+        task = _Task(arrived=time.monotonic(), together=batch_size, request=request)
+        for place in range(request.n):
+            task.rows.append(self._family.drawing(task, request.alone(place), place, start))
+        task.total = sum(row.left for row in task.rows)
+        if request.upscale > 1:
+            task.total += request.n * self._family.refining(task, request, 0, Image.new("RGB", (1, 1))).left
+        return task
 
-    def _pictures_one_by_one(
-        self, request: ImageRequest, batch_size: int, emit: Callable[[Event], None], stop: threading.Event
-    ) -> tuple[Picture, ...]:
-        """Draw again what did not fit into the memory, if there is a smaller way."""
-        torch.cuda.empty_cache()
-        if min(batch_size, request.n) == 1:
-            raise TooLarge
-        try:
-            return self._pictures(request, 1, emit, stop)
-        except torch.OutOfMemoryError as error:
-            raise TooLarge from error
+    # The thread that works on the device
 
     @torch.inference_mode()
-    def _batch(self, requests: Sequence[ImageRequest], progress: _Progress) -> Iterator[Picture]:
-        """Draw requests that differ in nothing but the seed, in one batch."""
-        first = requests[0]
-        without = {"negative_prompt": first.negative_prompt} if self.model.guided else {}
-        images: list[Image.Image] = self._pipeline(
-            prompt=first.prompt,
-            num_inference_steps=first.num_inference_steps,
-            guidance_scale=first.guidance_scale,
-            width=first.width,
-            height=first.height,
-            num_images_per_prompt=len(requests),
-            generator=[torch.Generator().manual_seed(request.seed) for request in requests],
-            callback_on_step_end=progress.step,
-            callback_on_step_end_tensor_inputs=[],
-            **without,
-            **self.model.arguments,
-        ).images
-        for request, image in zip(requests, images, strict=True):
-            yield Picture(png=recipe.stamp(image, request), request=request)
+    def _work(self) -> None:
+        """Take one step after the other, until there is nobody left to draw for.
+
+        A GPU is handed the next pass while it is busy with this one, or it would wait for us in between; so somebody who goes
+        costs it the pass that it is at, and one more at most.
+        """
+        tasks: set[_Task] = set()
+        under_way: list[_Pass] = []
+        while self._look_around(tasks, idle=not (self._schedule or under_way)):
+            try:
+                following = self._launch()
+                self._settle(under_way)
+                under_way = following
+                if not self.device.startswith("cuda"):
+                    self._settle(under_way)
+                    under_way = []
+            except BaseException as error:  # noqa: BLE001  it is raised again where the events are read
+                under_way = []
+                for task in tasks:
+                    self._fail(task, error)
+
+    def _look_around(self, tasks: set[_Task], *, idle: bool) -> bool:
+        """See who has come, who has gone, and what has come back; wait for that if there is nothing else to do."""
+        with self._turn:
+            while idle and tasks and not (self._arrived or self._gone or self._ready):
+                self._turn.wait()
+            for task in self._arrived:
+                tasks.add(task)
+                self._schedule.add(task)
+            for drawing in self._ready:
+                drawing.task.rows.append(drawing)
+            for task in self._gone:
+                tasks.discard(task)
+                self._schedule.remove(task)
+                task.over.set()
+            for noted in (self._arrived, self._ready, self._gone):
+                noted.clear()
+            if not tasks:
+                self._worker = None
+            return bool(tasks)
+
+    def _launch(self) -> list[_Pass]:
+        """Hand the next pass to the device; none if there is none, or if it did not work and another will be tried."""
+        drawings: list[Drawing] = self._schedule.next(time.monotonic())
+        for drawing in drawings:
+            if drawing.latents is None and not drawing.task.unwanted:
+                self._begin(drawing)
+        drawings = [drawing for drawing in drawings if not drawing.task.unwanted]
+        return self._advance(drawings) if drawings else []
+
+    def _begin(self, drawing: Drawing) -> None:
+        task = drawing.task
+        if not task.begun:
+            task.begun = task.previewed = time.monotonic()
+            task.events.put(Started())
+        try:
+            self._family.begin(drawing)
+        except Exception as error:  # noqa: BLE001  it is raised again where the events are read
+            self._fail(task, error)
+
+    def _advance(self, drawings: Sequence[Drawing]) -> list[_Pass]:
+        """Take one step with several drawings. Where that goes wrong, whoever is not to blame goes on without the others."""
+        shape, now = drawings[0].shape, time.monotonic()
+        due = {drawing.task: drawing for drawing in drawings if now - drawing.task.previewed > PREVIEW_EVERY}
+        try:
+            self._family.step(drawings, padded(self._schedule.costs(shape), len(drawings)), [*due.values()])
+        except Exception as error:  # noqa: BLE001  it is raised again where the events are read
+            if len(drawings) == 1:
+                self._fail(drawings[0].task, error)
+                return []
+            log.warning("%d of %s at a time: %s", len(drawings), shape, error)
+            if isinstance(error, torch.OutOfMemoryError):
+                self._schedule.limit(shape, len(drawings) // 2)
+                return []
+            return [each for drawing in drawings for each in self._advance([drawing])]
+        if self.device == "cpu":
+            self._curve.learn(len(drawings) * shape.work, time.monotonic() - now)
+        previews = {task: self._preview(task, drawing, now) for task, drawing in due.items()}
+        pictures = [found for drawing in drawings if self._schedule.stepped(drawing) for found in self._decode(drawing)]
+        return [_Pass(drawings, previews, pictures, self._mark())]
+
+    def _preview(self, task: _Task, drawing: Drawing, now: float) -> torch.Tensor:
+        if self._colours is None:
+            self._colours = self._family.colours()
+        task.previewed = now
+        return self._family.preview(drawing, self._colours)
+
+    def _decode(self, drawing: Drawing) -> list[tuple[Drawing, torch.Tensor, torch.Tensor]]:
+        """Begin to bring a picture back from the device; none if that fails."""
+        try:
+            image, whole = self._family.decode(drawing)
+        except Exception as error:  # noqa: BLE001  it is raised again where the events are read
+            self._fail(drawing.task, error)
+            return []
+        return [(drawing, self._fetch(image), self._fetch(whole))]
+
+    def _fetch(self, tensor: torch.Tensor) -> torch.Tensor:
+        """Begin to copy to the memory of the computer, without waiting for it."""
+        if not tensor.is_cuda:
+            return tensor.cpu()
+        return torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True).copy_(tensor, non_blocking=True)
+
+    def _mark(self) -> torch.cuda.Event | None:
+        if not self.device.startswith("cuda"):
+            return None
+        mark = torch.cuda.Event()  # type: ignore[no-untyped-call]
+        mark.record()
+        return mark
+
+    def _settle(self, passes: Sequence[_Pass]) -> None:
+        """Wait until the device has done its passes, and tell."""
+        for each in passes:
+            if each.done:
+                each.done.synchronize()
+            made = Counter(drawing.task for drawing in each.drawings)
+            for task, count in made.items():
+                task.made += count
+                preview = each.previews.get(task)
+                task.events.put(Step(task.made, task.total, b"" if preview is None else _small(preview)))
+            for drawing, image, whole in each.pictures:
+                self._encoders.submit(self._finish, drawing, image, whole)
+
+    def _fail(self, task: _Task, error: BaseException) -> None:
+        """End a task, for its reader to learn why."""
+        if isinstance(error, torch.OutOfMemoryError):
+            log.warning("%s: %s", task.request, error)
+            error = TooLarge()
+        task.unwanted = True
+        task.events.put(error.with_traceback(None))  # what it points at holds the memory that was short
+        self._schedule.remove(task)
+
+    # The threads that make files
+
+    def _finish(self, drawing: Drawing, image: torch.Tensor, whole: torch.Tensor) -> None:
+        """Make the file of a picture, or send the picture on into its second round."""
+        task, request = drawing.task, drawing.request
+        try:
+            _check(whole)
+            picture = Image.fromarray(image.numpy())
+            if request.upscale > 1 and not drawing.refining:
+                following = self._family.refining(task, request, drawing.place, picture)
+                with self._turn:
+                    self._ready.append(following)
+                    self._turn.notify_all()
+                return
+            task.pictures[drawing.place] = Picture(png=recipe.stamp(picture, request), request=request)
+            if len(task.pictures) == task.request.n:
+                pictures = tuple(task.pictures[place] for place in range(task.request.n))
+                task.events.put(Finished(pictures, time.monotonic() - task.begun))
+        except BaseException as error:  # noqa: BLE001  it is raised again where the events are read
+            task.events.put(error)
+
+    def _costs(self, shape: Shape) -> Mapping[int, float]:
+        """Smaller pictures may go as many at a time as `warm` has tried, larger ones as are as much work."""
+        sizes = [size for size in SIZES if size == 1 or size * shape.work <= self._full]
+        return {size: self._curve.seconds(size * shape.work) for size in sizes}
 
 
-class Stopped(Exception):
-    """Nobody waits for this drawing any more."""
+def _check(whole: torch.Tensor) -> None:
+    if not whole:
+        raise Spoilt
 
 
-class _Progress:
-    """Counts the steps of all batches, and is where a drawing can be stopped."""
-
-    def __init__(self, total: int, emit: Callable[[Event], None], stop: threading.Event) -> None:
-        self._index, self._total, self._emit, self._stop = 0, total, emit, stop
-
-    def step(self, _pipeline: Any, _index: int, _timestep: Any, tensors: dict[str, Any]) -> dict[str, Any]:
-        """Serve as diffusers' `callback_on_step_end`."""
-        if self._stop.is_set():
-            raise Stopped
-        self._index += 1
-        self._emit(Step(self._index, self._total))
-        return tensors
-
-
-def _batches(request: ImageRequest, batch_size: int) -> list[list[ImageRequest]]:
-    alone = [request.alone(index) for index in range(request.n)]
-    return [alone[start : start + batch_size] for start in range(0, request.n, batch_size)]
+def _small(preview: torch.Tensor) -> bytes:
+    """Make a small JPEG."""
+    image = Image.fromarray(preview.cpu().numpy())
+    larger = PREVIEW_SIDE / max(image.size)
+    buffer = io.BytesIO()
+    image.resize((round(image.width * larger), round(image.height * larger))).save(buffer, "JPEG", quality=70)
+    return buffer.getvalue()
 
 
 def _load(model: Model, device: str, memory: float) -> Any:
@@ -173,10 +365,18 @@ def _load(model: Model, device: str, memory: float) -> Any:
     except OSError as error:
         log.exception("%s was not loaded", model.name)
         raise Told(WEIGHTLESS, model=model.name) from error
+    if dtype is torch.float16 and getattr(pipeline.vae.config, "force_upcast", False):
+        pipeline.vae.to(_wide(device))
     _place(pipeline, model, device, memory)
     pipeline.set_progress_bar_config(disable=True)
     log.info("loaded %s on %s in %.1f s", model.name, device, time.perf_counter() - begun)
     return pipeline
+
+
+def _wide(device: str) -> torch.dtype:
+    """Return what holds the large numbers of an autoencoder that overflows in float16: as short as there is."""
+    short = device.startswith("cuda") and torch.cuda.is_bf16_supported(including_emulation=False)
+    return torch.bfloat16 if short else torch.float32
 
 
 def _place(pipeline: Any, model: Model, device: str, memory: float) -> None:

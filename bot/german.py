@@ -120,6 +120,9 @@ TEXTS: Final[dict[str, str]] = {
     "That is more than this machine's memory holds. Please try it smaller: --size makes it so.": (
         "Das ist mehr, als der Speicher dieser Maschine fasst. Bitte versuch es kleiner, mit --size."
     ),
+    "The model lost its way with that, and made no picture. Please try another seed, or less guidance.": (
+        "Dabei hat sich das Modell verrechnet, und es kam kein Bild heraus. Bitte versuch es mit --seed oder weniger --guidance."
+    ),
     "The weights of {model} are not on this machine. Whoever runs this bot can fetch them.": (
         "Die Gewichte von {model} sind nicht auf dieser Maschine. Wer den Bot betreibt, kann sie holen."
     ),

@@ -43,6 +43,9 @@ class Model:
     min_side: int
     max_side: int
     multiple: int  # both sides are multiples of this, or the network cannot halve them
+    fp8: bool = (
+        False  # its large layers in eight bits, on a GPU that has them: faster, and pictures change a little (bench/RESULTS.md)
+    )
     dtype: str = "float16"  # on a GPU; a CPU always computes in float32
     # GiB that a drawing of its own size takes with all weights on the GPU; with less, they take turns there. Reckoned from the
     # number of weights, with room for the drawing; not measured.

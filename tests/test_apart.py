@@ -61,8 +61,8 @@ def test_what_cannot_be_drawn_is_told_here_and_the_next_drawing_works(apart: Apa
 
 
 def test_a_failure_over_there_is_raised_here_with_its_traceback_and_the_next_drawing_works(apart: Apart) -> None:
-    with pytest.raises(RuntimeError, match=r"gen\.py[\s\S]*must not be zero"):
-        list(apart.generate(REQUEST, batch_size=0))
+    with pytest.raises(RuntimeError, match=r"gen\.py[\s\S]*cannot identify image"):
+        list(apart.generate(REQUEST, image=b"no picture"))
     assert finished(apart).pictures
 
 

@@ -31,7 +31,10 @@ MAP: dict[str, tuple[set[str], set[str]]] = {
     "recipe": (CORE, {"PIL"}),
     "turns": (set(), set()),
     "store": (CORE | {"recipe"}, set()),
-    "gen": (CORE | {"recipe"}, {"torch", "diffusers", "transformers", "PIL"}),
+    "steps": (set(), set()),
+    "families": (CORE | {"steps"}, {"torch", "diffusers", "numpy", "PIL"}),
+    "fast": ({"families"}, {"torch"}),
+    "gen": (CORE | {"recipe", "steps", "families", "fast"}, {"torch", "diffusers", "transformers", "PIL"}),
     "apart": (CORE | {"gen"}, set()),
     "upload": (CORE, {"aiohttp", "PIL"}),
     "courier": (CORE | {"store", "upload"}, set()),
@@ -64,8 +67,8 @@ MAP: dict[str, tuple[set[str], set[str]]] = {
 }
 # Only these may know each outside thing, at whatever level of the map they are.
 KNOWS = {
-    "torch": {"gen"},
-    "diffusers": {"gen"},
+    "torch": {"gen", "families", "fast"},
+    "diffusers": {"gen", "families"},
     "transformers": {"gen"},
     "fastapi": {"web", "deploy"},
     "slack_sdk": {"slack"},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ import pytest
 from PIL import Image
 
 from bot import recipe
+from bot.errors import Spoilt
 from bot.gen import Generator
 from bot.models import SKETCH
 from bot.request import SEEDS, Finished, ImageRequest, Picture, Started, Step, compose
@@ -30,6 +32,12 @@ ROUNDING = 4  # of 255: how far a pixel may be off when pictures are drawn side 
 @pytest.fixture(scope="module")
 def generator() -> Generator:
     return Generator(SKETCH, "cpu")
+
+
+@pytest.fixture(autouse=True)
+def no_previews(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep previews, which come by the clock, out of what is compared."""
+    monkeypatch.setattr("bot.gen.PREVIEW_EVERY", math.inf)
 
 
 class Passes:
@@ -130,10 +138,10 @@ def test_events_come_in_order_and_are_counted_over_all_pictures(generator: Gener
     ]
 
 
-@pytest.mark.parametrize(("batch_size", "total"), [(1, 5), (2, 3), (3, 2), (5, 1), (10, 1)])
-def test_pictures_drawn_side_by_side_share_their_steps(generator: Generator, batch_size: int, total: int) -> None:
+@pytest.mark.parametrize(("batch_size", "indices"), [(1, [1, 2, 3, 4, 5]), (2, [2, 4, 5]), (3, [3, 5]), (5, [5]), (10, [5])])
+def test_pictures_drawn_side_by_side_share_their_steps(generator: Generator, batch_size: int, indices: list[int]) -> None:
     events = list(generator.generate(small(n=5, num_inference_steps=1), batch_size=batch_size))
-    assert [event for event in events if isinstance(event, Step)] == [Step(index, total) for index in range(1, total + 1)]
+    assert [event for event in events if isinstance(event, Step)] == [Step(index, 5) for index in indices]
 
 
 @pytest.mark.parametrize(
@@ -188,6 +196,116 @@ def test_whoever_reads_the_events_learns_what_went_wrong_and_the_next_drawing_is
         draw(generator, small())
     passes.fails = False
     assert draw(generator, small()) == expected
+
+
+PHOTO = "0123456789abcdef01234567"  # the name of a kept picture
+
+
+def photo(colour: str = "green", size: tuple[int, int] = (100, 50)) -> bytes:
+    buffer = io.BytesIO()
+    Image.new("RGB", size, colour).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def draw_from(generator: Generator, image: bytes, **given: Any) -> Picture:
+    *_, finished = generator.generate(small(image=PHOTO, **given), image=image)
+    assert isinstance(finished, Finished)
+    return finished.pictures[0]
+
+
+def test_a_picture_may_start_from_another_one(generator: Generator) -> None:
+    green, blue = (pixels(draw_from(generator, photo(colour), strength=0.5)) for colour in ("green", "blue"))
+    assert green.shape == (192, 192, 3)
+    assert green[..., 1].mean() > blue[..., 1].mean()
+    assert green[..., 2].mean() < blue[..., 2].mean()
+    assert np.array_equal(green, pixels(draw_from(generator, photo("green"), strength=0.5)))
+
+
+def test_what_is_no_picture_to_start_from_is_told_to_whoever_asked(generator: Generator) -> None:
+    with pytest.raises(OSError, match="cannot identify"):
+        draw_from(generator, b"no picture", strength=0.5)
+
+
+def test_variations_lie_near_their_picture_and_apart_from_each_other(generator: Generator) -> None:
+    (whole,) = draw(generator, small())
+    near, far = (draw(generator, small(n=2, variation_seed=1, variation_strength=strength)) for strength in (0.05, 1.0))
+    assert [picture.request.seed for picture in near] == [7, 7]
+    assert near[0] != near[1]
+    assert distance(whole, near[0]) < distance(whole, far[0])
+    assert draw(generator, near[1].request) == near[1:]
+
+
+def distance(one: Picture, other: Picture) -> float:
+    return float(np.abs(pixels(one) - pixels(other)).mean())
+
+
+def test_an_upscaled_picture_is_the_same_one_larger(generator: Generator) -> None:
+    (usual,) = draw(generator, small())
+    *events, finished = generator.generate(small(upscale=2))
+    assert isinstance(finished, Finished)
+    (large,) = finished.pictures
+    assert pixels(large).shape == (384, 384, 3)
+    smaller = pixels(large).reshape(192, 2, 192, 2, 3).mean(axis=(1, 3))
+    assert np.abs(smaller - pixels(usual)).mean() < 20
+    assert draw(generator, small(upscale=2)) == (large,)
+    steps = [event for event in events if isinstance(event, Step)]
+    assert steps[-1].index == steps[-1].total > 2
+
+
+def test_now_and_then_a_step_shows_what_the_picture_looks_like(generator: Generator, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bot.gen.PREVIEW_EVERY", -1)  # at every step
+    *events, finished = generator.generate(small(width=256))
+    assert isinstance(finished, Finished)
+    shown = [event.preview for event in events if isinstance(event, Step)]
+    with Image.open(io.BytesIO(shown[-1])) as preview, Image.open(io.BytesIO(finished.pictures[0].png)) as picture:
+        assert preview.format == "JPEG"
+        assert preview.size == (384, 288)
+        difference = np.asarray(picture.resize(preview.size), dtype=float) - np.asarray(preview, dtype=float)
+    assert np.abs(difference).mean() < 35  # of 255: the same colours in the same places, without the details
+
+
+def test_a_failing_job_leaves_its_neighbours_unharmed(generator: Generator, monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = draw(generator, small())
+    decode = generator._family.decode
+
+    def overflow(drawing: Any) -> Any:
+        if drawing.request.prompt == "a black hole":
+            drawing.latents[:] = math.nan
+        return decode(drawing)
+
+    monkeypatch.setattr(generator._family, "decode", overflow)
+    good, bad = generator.generate(small()), generator.generate(small(prompt="a black hole"))
+    assert [next(good), next(bad)] == [Started(), Started()]
+    with pytest.raises(Spoilt, match="lost its way"):
+        list(bad)
+    *_, finished = good
+    assert isinstance(finished, Finished)
+    assert finished.pictures == expected
+
+
+def test_a_short_job_overtakes_a_long_one_which_then_ends_as_it_would_have(generator: Generator) -> None:
+    requests = [small(num_inference_steps=12), small(seed=8, num_inference_steps=1)]
+    expected = [draw(generator, request) for request in requests]
+    long = generator.generate(requests[0])
+    assert [next(long), next(long)] == [Started(), Step(1, 12)]
+    assert draw(generator, requests[1]) == expected[1]
+    steps = generator._schedule.next(0)
+    assert steps[0].left > 1, "the long one is not yet done"
+    *_, finished = long
+    assert isinstance(finished, Finished)
+    assert finished.pictures == expected[0]
+
+
+def test_in_company_all_leave_and_stop_when_they_like(generator: Generator, passes: Passes) -> None:
+    expected = draw(generator, small())
+    gone, staying = generator.generate(small(num_inference_steps=50)), generator.generate(small())
+    assert [next(gone), next(staying)] == [Started(), Started()]
+    gone.close()
+    *_, finished = staying
+    assert isinstance(finished, Finished)
+    assert finished.pictures == expected
+    assert passes.count < 10
+    assert generator._worker is None or not generator._schedule
 
 
 def test_two_who_draw_at_once_do_not_disturb_each_other(generator: Generator) -> None:

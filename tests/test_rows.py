@@ -46,7 +46,9 @@ def draw(generator: Generator, batch_size: int = 1, **given: Any) -> tuple[Pictu
     request = compose("a red fox", model=generator.model.name, **({"seed": 7, "num_inference_steps": 2} | given))
     *events, finished = generator.generate(request, batch_size=batch_size)
     assert isinstance(finished, Finished)
-    assert [event.index for event in events if isinstance(event, Step)] == list(range(1, len(events)))
+    steps = [event for event in events if isinstance(event, Step)]
+    assert [step.index for step in steps] == sorted({step.index for step in steps})
+    assert steps[-1].index == steps[-1].total
     return finished.pictures
 
 
@@ -95,10 +97,10 @@ class Memory:
     def __init__(self, generator: Generator, pictures: int) -> None:
         self.pictures = pictures
         self.refused = 0
-        generator._pipeline.unet.register_forward_pre_hook(self._pass)
+        generator._pipeline.unet.register_forward_pre_hook(self._pass, with_kwargs=True)
 
-    def _pass(self, _network: object, arguments: tuple[torch.Tensor, ...]) -> None:
-        if len(arguments[0]) > self.pictures:
+    def _pass(self, _network: object, _: object, arguments: dict[str, torch.Tensor]) -> None:
+        if len(arguments["sample"]) > self.pictures:
             self.refused += 1
             raise torch.OutOfMemoryError("CUDA out of memory")
 

@@ -1,0 +1,496 @@
+"""What the pipelines of diffusers do in one go, taken apart: begin a picture, take one step with several, finish it.
+
+`Family` has what all pipelines share, each subclass what one kind of network wants. Each does what the `__call__` of its
+pipeline does, in the same order and to the same rounding; tests/test_families.py holds them side by side. The parts
+themselves (networks, autoencoders, encoders of words, schedulers) are diffusers' own.
+
+Every picture has a scheduler of its own, a copy: a scheduler counts its steps and keeps what it saw at the last ones.
+Schedulers live on the CPU, where reading a number from them never waits for the GPU.
+"""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+import numpy as np
+import torch
+from diffusers.pipelines.flux.pipeline_flux import calculate_shift
+from PIL import Image, ImageOps
+
+from bot.steps import Row
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from bot.models import Model
+    from bot.request import ImageRequest
+
+WORDS: Final = 64  # prompts whose encoding is kept: a few megabytes each, for the largest models
+TILED: Final = 2.5e6  # pixels: beyond, the autoencoder works in tiles, or its attention takes as much time as all the rest
+
+REFINING: Final = 0.3  # strength: enough to draw the details that enlarging cannot know, too little to move anything
+
+
+class Shape(NamedTuple):
+    """What rows must share to go through the network together."""
+
+    width: int
+    height: int
+    guided: bool
+
+    @property
+    def work(self) -> float:
+        """Return the amount of work in one row, in passes of a megapixel."""
+        return self.width * self.height / 2**20 * (1 + self.guided)
+
+
+@dataclass(eq=False, slots=True, kw_only=True)
+class Drawing(Row):
+    """One picture under way, and all that is its own."""
+
+    task: Any
+    shape: Shape
+    request: ImageRequest  # of this picture alone
+    place: int  # among the pictures of its task
+    image: Image.Image | None  # to start from, in its size
+    refining: bool  # this is the second round of a picture that is upscaled
+    scheduler: Any
+    timesteps: Any  # a tensor on the CPU
+    extra: dict[str, Any] = field(default_factory=dict)  # what its scheduler's `step` wants besides
+    latents: Any = None  # None until `begin`
+    words: Any = None
+    avoided: Any = None
+    clean: Any = None  # what the network made of the last step, if a preview was asked for
+
+    @property
+    def timestep(self) -> Any:
+        """Return where it stands, between noise and picture."""
+        return self.timesteps[len(self.timesteps) - self.left]
+
+
+class Family:
+    """How one kind of pipeline draws."""
+
+    part: str = "transformer"  # what the pipeline calls its network
+    latent_dtype: torch.dtype | None = None  # None: what the words are in
+
+    def __init__(self, pipeline: Any, model: Model, device: str) -> None:
+        """Take the parts of a pipeline. `run` and `decoder` may be put in for something faster that does the same."""
+        self.pipeline = pipeline
+        self.model = model
+        self.device = torch.device(device)
+        self.network = getattr(pipeline, self.part)
+        self.run: Callable[..., torch.Tensor] = self.call
+        self.decoder: Callable[[torch.Tensor], torch.Tensor] = self.call_decoder
+        self._words: OrderedDict[str, Any] = OrderedDict()
+
+    # Before the first step
+
+    def drawing(self, task: Any, request: ImageRequest, place: int, image: Image.Image | None) -> Drawing:
+        """Plan a picture, from noise or from `image`; nothing is computed on the device yet. Safe in any thread."""
+        strength = 1.0 if image is None else request.strength
+        return self._plan(task, request, place, image, request.width, request.height, strength)
+
+    def refining(self, task: Any, request: ImageRequest, place: int, image: Image.Image) -> Drawing:
+        """Plan the second round of a picture that is upscaled: `image` is what came of the first."""
+        width, height = request.width * request.upscale, request.height * request.upscale
+        return self._plan(task, request, place, image, width, height, REFINING)
+
+    def _plan(
+        self, task: Any, request: ImageRequest, place: int, image: Image.Image | None, width: int, height: int, strength: float
+    ) -> Drawing:
+        steps = request.num_inference_steps
+        scheduler = copy.deepcopy(self.pipeline.scheduler)
+        self._set_timesteps(scheduler, steps, width, height)
+        skipped = 0 if image is None else min(self._skipped(steps, strength), steps - 1) * scheduler.order
+        if hasattr(scheduler, "set_begin_index"):
+            scheduler.set_begin_index(skipped)  # or it looks the first step up, by comparing numbers
+        return Drawing(
+            task=task,
+            shape=Shape(width, height, self._guided(request)),
+            left=len(scheduler.timesteps) - skipped,
+            request=request,
+            place=place,
+            image=None if image is None else ImageOps.fit(image.convert("RGB"), (width, height), Image.Resampling.LANCZOS),
+            refining=width > request.width,
+            scheduler=scheduler,
+            timesteps=scheduler.timesteps[skipped:],
+        )
+
+    def begin(self, drawing: Drawing) -> None:
+        """Read the words and draw the noise."""
+        request = drawing.request
+        drawing.words = self.words(request.prompt)
+        if drawing.shape.guided:
+            drawing.avoided = self._avoided(request.negative_prompt, drawing.words)
+        generator = torch.Generator().manual_seed(request.seed)
+        if drawing.image is None:
+            noise = self._noise(drawing, generator)
+            drawing.latents = self._pack(noise * getattr(drawing.scheduler, "init_noise_sigma", 1.0))
+        else:
+            start = self._encode(drawing.image, generator)
+            noise = self._noise(drawing, generator)
+            drawing.latents = self._pack(self._mix(drawing, start, noise))
+            drawing.image = None
+        if "generator" in inspect.signature(drawing.scheduler.step).parameters:
+            drawing.extra["generator"] = generator
+
+    def words(self, text: str) -> Any:
+        """Return what the encoders make of a text; texts come again and again, the empty one most of all."""
+        if text not in self._words:
+            self._words[text] = self._read(text)
+            if len(self._words) > WORDS:
+                self._words.popitem(last=False)
+        self._words.move_to_end(text)
+        return self._words[text]
+
+    # A step
+
+    def step(self, drawings: Sequence[Drawing], size: int, previews: Sequence[Drawing] = ()) -> None:
+        """Take one step with all of them, in a pass of `size` rows; those beyond the drawings are filled with the last one.
+
+        What raises has changed nothing yet.
+        """
+        rows = [*drawings, *[drawings[-1]] * (size - len(drawings))]
+        for drawing, prediction in zip(drawings, self.predict(rows), strict=False):
+            if drawing in previews:
+                drawing.clean = self._clean(drawing, prediction)
+            drawing.latents = drawing.scheduler.step(
+                prediction, drawing.timestep, drawing.latents, return_dict=False, **drawing.extra
+            )[0]
+
+    def predict(self, drawings: Sequence[Drawing]) -> Sequence[torch.Tensor]:
+        """Return what the network predicts for each, guidance applied."""
+        raise NotImplementedError
+
+    def call(self, **inputs: torch.Tensor) -> torch.Tensor:
+        """Call the network with nothing but tensors, which is what a CUDA graph can repeat."""
+        return self.network(**inputs, return_dict=False)[0]  # type: ignore[no-any-return]
+
+    # After the last step
+
+    def decode(self, drawing: Drawing) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the picture, (height, width, 3) of bytes, and whether all numbers in it are numbers; both on the device."""
+        vae = self.pipeline.vae
+        latents = self._unpack(drawing.latents, drawing.shape)
+        whole = torch.isfinite(latents).all()
+        latents = self._unscale(latents).to(vae.dtype)
+        vae.use_tiling = drawing.shape.width * drawing.shape.height > TILED
+        image = self._checked((self.call_decoder if vae.use_tiling else self.decoder)(latents))
+        image = ((image[0].float() * 0.5 + 0.5).clamp(0, 1) * 255).round().to(torch.uint8)
+        return image.permute(1, 2, 0).contiguous(), whole
+
+    def call_decoder(self, latents: torch.Tensor) -> torch.Tensor:
+        """Call the decoder with nothing but a tensor."""
+        return self.pipeline.vae.decode(latents, return_dict=False)[0]  # type: ignore[no-any-return]
+
+    def preview(self, drawing: Drawing, colours: torch.Tensor) -> torch.Tensor:
+        """Return what the picture looks like so far, an eighth as wide: (height, width, 3) of bytes, on the device."""
+        latents = self._unpack(drawing.clean, drawing.shape)[0].float()
+        image = torch.einsum("chw,cn->hwn", latents, colours[:-1]) + colours[-1]
+        return ((image * 0.5 + 0.5).clamp(0, 1) * 255).round().to(torch.uint8)
+
+    def colours(self) -> torch.Tensor:
+        """Fit the colour of a latent pixel to its numbers: (channels + 1, 3), by least squares over pictures of plain shapes.
+
+        It is what decoding comes down to, without the details: for all autoencoders, and with no numbers known beforehand.
+        """
+        generator = torch.Generator().manual_seed(0)
+        side = 16 * self.pipeline.vae_scale_factor
+        patches = torch.rand((8, 3, 6, 6), generator=generator) * 2 - 1  # eight pictures of six by six soft patches
+        images = torch.nn.functional.interpolate(patches, size=(side, side), mode="bilinear").to(self.device)
+        latents = [self._scale(self._latents(image[None], None)).float() for image in images]
+        small = torch.nn.functional.adaptive_avg_pool2d(images, latents[0].shape[-1])
+        known = torch.cat(latents).permute(0, 2, 3, 1).flatten(0, 2)
+        known = torch.cat([known, torch.ones_like(known[:, :1])], dim=1)
+        return torch.linalg.lstsq(known, small.permute(0, 2, 3, 1).flatten(0, 2)).solution  # type: ignore[no-any-return]
+
+    # What most pipelines do alike
+
+    def _guided(self, _request: ImageRequest) -> bool:
+        return False
+
+    def _avoided(self, text: str, _words: Any) -> Any:
+        return self.words(text)
+
+    def _read(self, text: str) -> Any:
+        raise NotImplementedError
+
+    def _set_timesteps(self, scheduler: Any, steps: int, _width: int, _height: int) -> None:
+        scheduler.set_timesteps(steps, device="cpu")
+
+    def _skipped(self, steps: int, strength: float) -> int:
+        """Return how many steps a start from a picture leaves out; pipelines round differently."""
+        return int(steps - steps * strength)
+
+    def _size(self, shape: Shape) -> tuple[int, int, int, int]:
+        scale = self.pipeline.vae_scale_factor
+        return 1, self._channels, shape.height // scale, shape.width // scale
+
+    @property
+    def _channels(self) -> int:
+        return int(self.network.config.in_channels)
+
+    def _noise(self, drawing: Drawing, generator: torch.Generator) -> torch.Tensor:
+        """Draw the first noise: the one of the seed, or for a variation one on the way from there to its own seed's."""
+        request = drawing.request
+        dtype = self.latent_dtype or self.network.dtype
+        noise = torch.randn(self._size(drawing.shape), generator=generator, dtype=dtype)
+        if request.variation_strength:
+            other = torch.Generator().manual_seed(request.variation_seed)
+            noise = slerp(noise, torch.randn(noise.shape, generator=other, dtype=dtype), request.variation_strength)
+        return noise.to(self.device)
+
+    def _mix(self, drawing: Drawing, start: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
+        """Put as much noise over the picture to start from as the first step takes away."""
+        mix = getattr(drawing.scheduler, "scale_noise", None)
+        if mix is not None:
+            return mix(start, drawing.timesteps[:1], noise)  # type: ignore[no-any-return]
+        return drawing.scheduler.add_noise(start, noise, drawing.timesteps[:1])  # type: ignore[no-any-return]
+
+    def _encode(self, image: Image.Image, generator: torch.Generator) -> torch.Tensor:
+        pixels = self.pipeline.image_processor.preprocess(image).to(self.device)
+        self.pipeline.vae.use_tiling = image.width * image.height > TILED
+        return self._scale(self._latents(pixels, generator)).to(self.latent_dtype or self.network.dtype)
+
+    def _latents(self, pixels: torch.Tensor, generator: torch.Generator | None) -> torch.Tensor:
+        vae = self.pipeline.vae
+        encoded = vae.encode(pixels.to(vae.dtype))
+        if not hasattr(encoded, "latent_dist"):
+            return encoded.latents  # type: ignore[no-any-return]
+        found = encoded.latent_dist
+        return found.mode() if generator is None else found.sample(generator)  # type: ignore[no-any-return]
+
+    def _scale(self, latents: torch.Tensor) -> torch.Tensor:
+        config = self.pipeline.vae.config
+        return (latents - (getattr(config, "shift_factor", None) or 0.0)) * config.scaling_factor  # type: ignore[no-any-return]
+
+    def _unscale(self, latents: torch.Tensor) -> torch.Tensor:
+        config = self.pipeline.vae.config
+        return latents / config.scaling_factor + (getattr(config, "shift_factor", None) or 0.0)  # type: ignore[no-any-return]
+
+    def _pack(self, latents: torch.Tensor) -> torch.Tensor:
+        return latents
+
+    def _unpack(self, latents: torch.Tensor, _shape: Shape) -> torch.Tensor:
+        return latents
+
+    def _checked(self, image: torch.Tensor) -> torch.Tensor:
+        return image
+
+    def _clean(self, drawing: Drawing, prediction: torch.Tensor) -> torch.Tensor:
+        """Return the picture that the network expects at the end: here, it predicts the way there from the noise."""
+        scheduler = drawing.scheduler
+        return drawing.latents - scheduler.sigmas[len(scheduler.sigmas) - 1 - drawing.left] * prediction  # type: ignore[no-any-return]
+
+    def _times(self, drawings: Sequence[Drawing]) -> torch.Tensor:
+        return torch.stack([drawing.timestep for drawing in drawings]).to(self.device)
+
+
+class UNet(Family):
+    """Stable Diffusion, XL too: a network that is told what to draw and, in a second row, what not to."""
+
+    part = "unet"
+    project: Callable[[torch.Tensor], torch.Tensor] | None = None  # computes once what the network would at every step
+
+    @property
+    def _large(self) -> bool:
+        return hasattr(self.pipeline, "text_encoder_2")
+
+    def _guided(self, request: ImageRequest) -> bool:
+        return request.guidance_scale > 1
+
+    def _read(self, text: str) -> Any:
+        given = {"prompt": text, "device": self.device, "num_images_per_prompt": 1, "do_classifier_free_guidance": False}
+        words, _, *pooled = self.pipeline.encode_prompt(**given)
+        return words if self.project is None else self.project(words), *pooled[:1]
+
+    def _avoided(self, text: str, words: Any) -> Any:
+        if not text and self._large and self.pipeline.config.force_zeros_for_empty_prompt:
+            return tuple(map(torch.zeros_like, words))
+        return self.words(text)
+
+    def _skipped(self, steps: int, strength: float) -> int:
+        return steps - int(steps * strength)
+
+    def predict(self, drawings: Sequence[Drawing]) -> Sequence[torch.Tensor]:
+        latents = torch.cat([drawing.scheduler.scale_model_input(drawing.latents, drawing.timestep) for drawing in drawings])
+        words, times = [drawing.words for drawing in drawings], self._times(drawings)
+        if drawings[0].shape.guided:
+            latents, times = torch.cat([latents, latents]), torch.cat([times, times])
+            words = [*(drawing.avoided for drawing in drawings), *words]
+        inputs = {"sample": latents, "timestep": times, "encoder_hidden_states": torch.cat([row[0] for row in words])}
+        if self._large:
+            inputs["text_embeds"] = torch.cat([row[1] for row in words])
+            inputs["time_ids"] = self._time_ids(drawings[0].shape).repeat(len(words), 1)
+        return _guide(drawings, torch.split(self.run(**inputs), 1))
+
+    def call(self, **inputs: torch.Tensor) -> torch.Tensor:
+        """Call it, with a dictionary for what only the large ones take."""
+        added = {name: inputs.pop(name) for name in ("text_embeds", "time_ids") if name in inputs}
+        return self.network(**inputs, added_cond_kwargs=added or None, return_dict=False)[0]  # type: ignore[no-any-return]
+
+    def _time_ids(self, shape: Shape) -> torch.Tensor:
+        size = shape.height, shape.width
+        dimension = self.pipeline.text_encoder_2.config.projection_dim
+        ids = self.pipeline._get_add_time_ids(size, (0, 0), size, self.network.dtype, dimension)  # noqa: SLF001
+        return ids.to(self.device)  # type: ignore[no-any-return]
+
+    def _checked(self, image: torch.Tensor) -> torch.Tensor:
+        if getattr(self.pipeline, "safety_checker", None) is None:
+            return image
+        return self.pipeline.run_safety_checker(image, self.device, self.network.dtype)[0]  # type: ignore[no-any-return]
+
+    def _clean(self, drawing: Drawing, prediction: torch.Tensor) -> torch.Tensor:
+        scheduler = drawing.scheduler
+        noisy = scheduler.scale_model_input(drawing.latents, drawing.timestep)
+        signal = float(scheduler.alphas_cumprod[int(drawing.timestep)]) ** 0.5
+        noise = (1 - signal**2) ** 0.5
+        if scheduler.config.prediction_type == "v_prediction":
+            return signal * noisy - noise * prediction  # type: ignore[no-any-return]
+        return (noisy - noise * prediction) / max(signal, 1e-3)  # type: ignore[no-any-return]
+
+
+class Flux(Family):
+    """FLUX.1: two by two latent pixels in one token, guidance a number that the network is told."""
+
+    @property
+    def _channels(self) -> int:
+        return int(self.network.config.in_channels) // 4
+
+    def _read(self, text: str) -> Any:
+        return self.pipeline.encode_prompt(prompt=text, prompt_2=None, device=self.device, **self.model.arguments)
+
+    def _set_timesteps(self, scheduler: Any, steps: int, width: int, height: int) -> None:
+        scheduler.set_timesteps(
+            sigmas=np.linspace(1.0, 1 / steps, steps),
+            mu=_shift(scheduler, width * height // (2 * self.pipeline.vae_scale_factor) ** 2),
+            device="cpu",
+        )
+
+    def predict(self, drawings: Sequence[Drawing]) -> Sequence[torch.Tensor]:
+        words = [drawing.words for drawing in drawings]
+        inputs = {
+            "hidden_states": torch.cat([drawing.latents for drawing in drawings]),
+            "timestep": self._times(drawings).to(drawings[0].latents.dtype) / 1000,
+            "encoder_hidden_states": torch.cat([row[0] for row in words]),
+            "pooled_projections": torch.cat([row[1] for row in words]),
+            "txt_ids": words[0][2],
+            "img_ids": self._places(drawings[0].shape, words[0][0].dtype),
+        }
+        if self.network.config.guidance_embeds:
+            scales = [drawing.request.guidance_scale for drawing in drawings]
+            inputs["guidance"] = torch.tensor(scales, dtype=torch.float32).to(self.device)
+        return torch.split(self.run(**inputs), 1)
+
+    def call(self, **inputs: torch.Tensor) -> torch.Tensor:
+        """Call it with the empty dictionary that the pipeline passes, or it would be compiled anew."""
+        return self.network(**inputs, joint_attention_kwargs={}, return_dict=False)[0]  # type: ignore[no-any-return]
+
+    def _places(self, shape: Shape, dtype: torch.dtype) -> torch.Tensor:
+        _, _, height, width = self._size(shape)
+        size = height // 2, width // 2
+        return self.pipeline._prepare_latent_image_ids(1, *size, self.device, dtype)  # type: ignore[no-any-return]  # noqa: SLF001
+
+    def _pack(self, latents: torch.Tensor) -> torch.Tensor:
+        return self.pipeline._pack_latents(latents, *latents.shape)  # type: ignore[no-any-return]  # noqa: SLF001
+
+    def _unpack(self, latents: torch.Tensor, shape: Shape) -> torch.Tensor:
+        scale = self.pipeline.vae_scale_factor
+        return self.pipeline._unpack_latents(latents, shape.height, shape.width, scale)  # type: ignore[no-any-return]  # noqa: SLF001
+
+
+class StableDiffusion3(Family):
+    """Stable Diffusion 3 and 3.5."""
+
+    def _guided(self, request: ImageRequest) -> bool:
+        return request.guidance_scale > 1
+
+    def _read(self, text: str) -> Any:
+        embeds, _, pooled, _ = self.pipeline.encode_prompt(
+            prompt=text, prompt_2=None, prompt_3=None, device=self.device, do_classifier_free_guidance=False
+        )
+        return embeds, pooled
+
+    def _set_timesteps(self, scheduler: Any, steps: int, width: int, height: int) -> None:
+        side = self.pipeline.vae_scale_factor * self.network.config.patch_size
+        dynamic = scheduler.config.get("use_dynamic_shifting", False)
+        shift = {"mu": _shift(scheduler, width // side * (height // side))} if dynamic else {}
+        scheduler.set_timesteps(steps, device="cpu", **shift)
+
+    def predict(self, drawings: Sequence[Drawing]) -> Sequence[torch.Tensor]:
+        latents, times = torch.cat([drawing.latents for drawing in drawings]), self._times(drawings)
+        words = [drawing.words for drawing in drawings]
+        if drawings[0].shape.guided:
+            latents, times = torch.cat([latents, latents]), torch.cat([times, times])
+            words = [*(drawing.avoided for drawing in drawings), *words]
+        rows = self.run(
+            hidden_states=latents,
+            timestep=times,
+            encoder_hidden_states=torch.cat([row[0] for row in words]),
+            pooled_projections=torch.cat([row[1] for row in words]),
+        )
+        return _guide(drawings, torch.split(rows, 1))
+
+
+class ZImage(Family):
+    """Z-Image: it takes its pictures and words as lists, for words may differ in length; it steps in full precision."""
+
+    latent_dtype = torch.float32
+
+    def _read(self, text: str) -> Any:
+        return self.pipeline.encode_prompt(text, device=self.device, do_classifier_free_guidance=False)[0][0]
+
+    def _set_timesteps(self, scheduler: Any, steps: int, width: int, height: int) -> None:
+        sigmas = torch.linspace(1.0, 1 / steps, steps).tolist()
+        tokens = width * height // (2 * self.pipeline.vae_scale_factor) ** 2
+        scheduler.set_timesteps(sigmas=sigmas, mu=_shift(scheduler, tokens), device="cpu")
+
+    def predict(self, drawings: Sequence[Drawing]) -> Sequence[torch.Tensor]:
+        rows = self.network(
+            [drawing.latents[0].to(self.network.dtype).unsqueeze(1) for drawing in drawings],
+            (1000 - self._times(drawings)) / 1000,
+            [drawing.words for drawing in drawings],
+            return_dict=False,
+        )[0]
+        return [-row.float().squeeze(1).unsqueeze(0) for row in rows]
+
+
+FAMILIES: Final[dict[str, type[Family]]] = {
+    "StableDiffusionPipeline": UNet,
+    "StableDiffusionXLPipeline": UNet,
+    "StableDiffusion3Pipeline": StableDiffusion3,
+    "FluxPipeline": Flux,
+    "ZImagePipeline": ZImage,
+}
+
+
+def slerp(one: torch.Tensor, other: torch.Tensor, share: float) -> torch.Tensor:
+    """Return the noise that lies `share` of the way from one to another, on the arc between them: as strong as each.
+
+    A straight line would pass nearer to zero, and the picture would come out grey.
+    """
+    if torch.equal(one, other):
+        return one
+    start, end = one.double(), other.double()
+    angle = torch.acos((start * end).sum() / (start.norm() * end.norm()))
+    mixed = (torch.sin((1 - share) * angle) * start + torch.sin(share * angle) * end) / torch.sin(angle)
+    return mixed.to(one.dtype)
+
+
+def _guide(drawings: Sequence[Drawing], rows: Sequence[torch.Tensor]) -> Sequence[torch.Tensor]:
+    """Lead each prediction away from what is to be avoided; where guided, the first half of the rows is that."""
+    if not drawings[0].shape.guided:
+        return rows
+    pairs = zip(drawings, rows, rows[len(drawings) :], strict=False)
+    return [avoided + drawing.request.guidance_scale * (row - avoided) for drawing, avoided, row in pairs]
+
+
+def _shift(scheduler: Any, tokens: int) -> float:
+    """Return how much longer a picture of so many tokens stays near the noise, by its scheduler's own numbers."""
+    defaults = {"base_image_seq_len": 256, "max_image_seq_len": 4096, "base_shift": 0.5, "max_shift": 1.15}
+    return calculate_shift(tokens, *(scheduler.config.get(name, value) for name, value in defaults.items()))  # type: ignore[no-any-return]

@@ -1,0 +1,206 @@
+"""What makes a GPU draw faster, and changes no picture beyond rounding: compiled networks, repeated as CUDA graphs.
+
+A network is a thousand kernels, many of them tiny, each started from Python. Compiling fuses what lies between the large ones;
+a CUDA graph starts all of them at once. What a network is told again at every step, and makes the same of each time, is
+computed once (`Projected`). bench/LOG.md has what each of these gains.
+"""
+
+from __future__ import annotations
+
+import gc
+import logging
+import statistics
+from collections import OrderedDict
+from typing import TYPE_CHECKING, Any, Final
+
+import torch
+import torch._dynamo.config as dynamo
+from torch._inductor.async_compile import shutdown_compile_workers
+from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
+
+from bot.families import UNet
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from bot.families import Family
+
+log: Final = logging.getLogger(__name__)
+
+GRAPHS: Final = 24  # kept for one network, the latest used: each holds its inputs, and all share one pool of memory
+COMPILATIONS: Final = 64  # of one function: a block comes in a dozen widths, and as many shapes
+REGIONS: Final = {"FluxTransformerBlock", "FluxSingleTransformerBlock", "JointTransformerBlock", "ZImageTransformerBlock"}
+LARGEST_FP8: Final = 448.0  # what eight bits of float8_e4m3fn reach
+FP8_SIDE: Final = 512  # rows and columns: smaller layers take longer to convert than they save
+
+
+def hasten(family: Family) -> None:
+    """Make a family draw faster on the GPU that it lies on."""
+    dynamo.recompile_limit = COMPILATIONS
+    dynamo.accumulated_recompile_limit = 8 * COMPILATIONS
+    if family.model.fp8:
+        quantize(family.network)
+    if isinstance(family, UNet):
+        family.network.fuse_qkv_projections()
+        family.project = Projected.install(family.network)
+        family.run = Graphs(torch.compile(family.call, fullgraph=True, dynamic=True))
+    else:
+        for block in family.network.modules():
+            if type(block).__name__ in REGIONS:
+                block.compile(fullgraph=True, dynamic=True)
+        family.run = Graphs(family.call)
+    family.pipeline.vae.decoder.compile(fullgraph=True, dynamic=True)
+    family.decoder = Graphs(family.call_decoder)
+    for name, part in family.pipeline.components.items():
+        if name.startswith("text_encoder") and type(part).__name__.startswith(("CLIP", "T5")):
+            part.forward = Graphs(part.forward)
+
+
+class Graphs:
+    """A function of tensors, recorded as a CUDA graph for each shape that it is called with, and then replayed.
+
+    The first call of a shape computes in the usual way, then records; that takes as long as a few calls. What is returned is a
+    copy, for the next replay writes over it. Not safe in several threads at once.
+    """
+
+    def __init__(self, function: Callable[..., Any], most: int = GRAPHS) -> None:
+        """Take a function; tensors may be anywhere in its arguments and its result, everything else counts as its shape."""
+        self._function = function
+        self._most = most
+        self._graphs: OrderedDict[Any, tuple[torch.cuda.CUDAGraph, list[Any], Any]] = OrderedDict()
+        self._pool: Any = None
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Call the function, by replaying it."""
+        flat, layout = tree_flatten((args, kwargs))
+        key = layout, tuple((value.shape, value.dtype) if torch.is_tensor(value) else value for value in flat)
+        if key not in self._graphs:
+            return self._record(key, flat, layout)
+        self._graphs.move_to_end(key)
+        graph, inputs, output = self._graphs[key]
+        for there, value in zip(inputs, flat, strict=True):
+            if torch.is_tensor(there):
+                there.copy_(value, non_blocking=True)
+        graph.replay()
+        return tree_map(_copy, output)
+
+    def _record(self, key: Any, flat: list[Any], layout: Any) -> Any:
+        inputs = [value.clone() if torch.is_tensor(value) else value for value in flat]
+        args, kwargs = tree_unflatten(inputs, layout)
+        side = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+        side.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(side):
+            found = self._function(*args, **kwargs)  # libraries choose and allocate at a first call, which no graph could hold
+        torch.cuda.current_stream().wait_stream(side)
+        result = tree_map(_copy, found)
+        if len(self._graphs) >= self._most:
+            self._graphs.popitem(last=False)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(
+            graph, pool=self._pool, capture_error_mode="thread_local"
+        ):  # other threads may use the GPU meanwhile
+            output = self._function(*args, **kwargs)
+        self._pool = self._pool or graph.pool()
+        self._graphs[key] = graph, inputs, output
+        return result
+
+
+class Projected:
+    """The keys and values that one cross-attention makes of the words, cut out of what `of` made for all of them at once.
+
+    The words of a picture are the same at every step, and so are their projections.
+    """
+
+    def __init__(self, start: int, width: int) -> None:
+        self._start, self._width = start, width
+
+    @classmethod
+    def install(cls, network: Any) -> Callable[[torch.Tensor], torch.Tensor]:
+        """Have a UNet take projected words; return what projects them."""
+        layers: list[Any] = []
+        start = 0
+        for name, layer in network.named_modules():
+            if not name.endswith("attn2"):
+                continue
+            width = layer.to_k.out_features
+            layer.set_processor(cls(start, width))
+            del layer.to_kv  # from fusing, which only the attention of pixels to each other still uses
+            layers += [layer.to_k, layer.to_v]
+            start += 2 * width
+        return lambda words: torch.cat([layer(words) for layer in layers], dim=-1)
+
+    def __call__(
+        self, attention: Any, hidden_states: torch.Tensor, encoder_hidden_states: torch.Tensor, **_: Any
+    ) -> torch.Tensor:
+        """Attend to the words, as diffusers' `AttnProcessor2_0` does."""
+        parts = encoder_hidden_states[..., self._start : self._start + 2 * self._width].chunk(2, dim=-1)
+        query, key, value = (
+            part.unflatten(-1, (attention.heads, -1)).transpose(1, 2) for part in (attention.to_q(hidden_states), *parts)
+        )
+        found = torch.nn.functional.scaled_dot_product_attention(query, key, value)
+        return attention.to_out[0](found.transpose(1, 2).flatten(2))  # type: ignore[no-any-return]
+
+
+class Fp8Linear(torch.nn.Module):
+    """A linear layer in eight bits: each row of its weights, and each row that it is given, scaled to what eight bits reach."""
+
+    weight: torch.Tensor
+    scales: torch.Tensor
+
+    def __init__(self, linear: torch.nn.Linear) -> None:
+        super().__init__()
+        scales = linear.weight.float().abs().amax(1, keepdim=True).clamp(min=1e-12) / LARGEST_FP8
+        self.register_buffer("weight", (linear.weight.float() / scales).to(torch.float8_e4m3fn))
+        self.register_buffer("scales", scales.t().contiguous())
+        self.bias, self.dtype = linear.bias, linear.weight.dtype
+        self.in_features, self.out_features = linear.in_features, linear.out_features
+
+    def forward(self, given: torch.Tensor) -> torch.Tensor:
+        """Multiply."""
+        rows = given.flatten(0, -2)
+        scales = rows.abs().amax(1, keepdim=True).float().clamp(min=1e-12) / LARGEST_FP8
+        small = (rows.float() / scales).to(torch.float8_e4m3fn)
+        found = torch._scaled_mm(  # noqa: SLF001  the public way to multiply in eight bits is still to come
+            small,
+            self.weight.t(),
+            scale_a=scales,
+            scale_b=self.scales,
+            bias=self.bias,
+            out_dtype=self.dtype,
+            use_fast_accum=True,
+        )
+        return found.reshape(*given.shape[:-1], -1)
+
+
+def quantize(network: Any) -> None:
+    """Put the large linear layers of a network's blocks into eight bits: not those that work on one row, which gain nothing."""
+    for block in [block for block in network.modules() if type(block).__name__ in REGIONS]:
+        for name, layer in list(block.named_modules()):
+            if isinstance(layer, torch.nn.Linear) and "norm" not in name and min(layer.weight.shape) >= FP8_SIDE:
+                block.set_submodule(name, Fp8Linear(layer))
+
+
+def seconds(call: Callable[[], object], times: int = 3) -> float:
+    """Return how long the GPU takes for something, the median of a few."""
+    found: list[float] = []
+    for _ in range(times):
+        begun, ended = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
+        begun.record()
+        call()
+        ended.record()
+        ended.synchronize()
+        found.append(begun.elapsed_time(ended) / 1000)
+    return statistics.median(found)
+
+
+def rest() -> None:
+    """Let go of what a snapshot of the GPU and this process cannot hold, or would hold for nothing."""
+    shutdown_compile_workers()  # they are processes of their own
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+        torch.cuda.empty_cache()  # or the snapshot holds memory that nobody uses
+
+
+def _copy(value: Any) -> Any:
+    return value.clone() if torch.is_tensor(value) else value

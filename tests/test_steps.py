@@ -1,0 +1,163 @@
+"""Whose step is next, how many go at once, and that nobody waits forever: on a clock that is a number."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import pytest
+
+from bot.steps import AGEING, Curve, Row, Schedule, Task, padded
+
+GAINS = {1: 1.0, 2: 1.2, 4: 1.6}  # seconds: four at once take little longer than one
+NOTHING = {1: 1.0, 2: 2.0, 4: 4.0}
+
+
+@dataclass
+class World:
+    """A device that takes as long for each pass as `costs` says, and a clock."""
+
+    costs: dict[int, float] = field(default_factory=lambda: GAINS)
+    now: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.schedule = Schedule(lambda _shape: self.costs)
+        self.ended: dict[str, float] = {}
+        self.passes: list[str] = []
+        self._names: dict[int, str] = {}
+
+    def come(self, name: str, steps: int, pictures: int = 1, shape: str = "square", together: int = 1) -> Task:
+        task = Task(arrived=self.now, together=together)
+        task.rows = [Row(task=task, shape=shape, left=steps) for _ in range(pictures)]
+        self._names[id(task)] = name
+        self.schedule.add(task)
+        return task
+
+    def step(self) -> None:
+        rows = self.schedule.next(self.now)
+        assert len({row.shape for row in rows}) == 1
+        self.passes.append("".join(self._names[id(row.task)] for row in rows))
+        self.now += self.costs[padded(self.costs, len(rows))]
+        for row in rows:
+            if self.schedule.stepped(row) and not row.task.rows:
+                self.schedule.remove(row.task)
+                self.ended[self._names[id(row.task)]] = self.now
+
+    def run(self) -> World:
+        while self.schedule:
+            self.step()
+        return self
+
+
+def test_nobody_there_is_no_step() -> None:
+    assert World().schedule.next(0) == []
+
+
+def test_the_shorter_goes_first_and_the_longer_goes_on_where_it_was() -> None:
+    world = World(NOTHING)
+    world.come("a", steps=5)
+    world.step()
+    world.come("b", steps=2)
+    assert world.run().passes == ["a", "b", "b", "a", "a", "a", "a"]
+
+
+def test_who_is_nearly_done_is_not_held_up_by_somebody_as_long() -> None:
+    world = World(NOTHING)
+    world.come("a", steps=4)
+    world.step()
+    world.come("b", steps=4)
+    assert world.run().ended == {"a": 4.0, "b": 8.0}
+
+
+def test_a_request_counts_with_all_its_pictures() -> None:
+    world = World(NOTHING)
+    world.come("a", steps=2, pictures=4)
+    world.come("b", steps=3)
+    assert world.run().ended == {"b": 3.0, "a": 11.0}
+
+
+def test_where_company_pays_those_of_one_shape_go_together() -> None:
+    world = World()
+    for name in "abcd":
+        world.come(name, steps=10)
+    world.come("x", steps=10, shape="wide")
+    assert "abcd" in world.run().passes
+    assert "x" in world.passes
+
+
+def test_where_company_does_not_pay_everybody_goes_alone() -> None:
+    world = World(NOTHING)
+    for name in "abcd":
+        world.come(name, steps=3)
+    assert world.run().passes == [*"aaabbbcccddd"]
+
+
+def test_somebody_may_join_at_any_step() -> None:
+    world = World()
+    world.come("a", steps=4)
+    world.step()
+    world.come("b", steps=3)
+    assert world.run().passes == ["a", "ab", "ab", "ab"]
+
+
+def test_pictures_may_be_asked_to_go_side_by_side_where_it_does_not_pay() -> None:
+    world = World(NOTHING)
+    world.come("a", steps=1, pictures=5, together=2)
+    assert world.run().passes == ["aa", "aa", "a"]
+
+
+def test_nobody_starves() -> None:
+    world = World(NOTHING)
+    world.come("long", steps=20)
+    for number in range(200):
+        world.come(f"{number}", steps=2)
+        world.step()
+        world.step()
+        if "long" in world.ended:
+            break
+    assert world.ended["long"] <= 20 * (1 + 1 / AGEING) + 4
+
+
+def test_what_did_not_fit_is_not_tried_again() -> None:
+    world = World()
+    for name in "abcd":
+        world.come(name, steps=3)
+    assert len(world.schedule.next(0)) == 4
+    world.schedule.limit("square", 2)
+    assert len(world.schedule.next(0)) == 2
+    world.schedule.limit("square", 0)
+    assert len(world.schedule.next(0)) == 1
+
+
+def test_who_has_gone_takes_no_more_steps() -> None:
+    world = World()
+    task = world.come("a", steps=3)
+    world.come("b", steps=3)
+    world.step()
+    world.schedule.remove(task)
+    world.schedule.remove(task)
+    assert world.run().passes == ["ab", "b", "b"]
+
+
+def test_a_place_in_the_order_is_known() -> None:
+    world = World(NOTHING)
+    long = world.come("a", steps=9)
+    short = world.come("b", steps=1)
+    assert (world.schedule.ahead(short, 0), world.schedule.ahead(long, 0)) == (0, 1)
+
+
+def test_a_few_different_passes_serve_any_number_of_rows() -> None:
+    assert [padded(GAINS, rows) for rows in (1, 2, 3, 4)] == [1, 2, 4, 4]
+    assert padded({1: 1.0}, 3) == 3  # where only one at a time was measured, nothing is filled up
+
+
+@pytest.mark.parametrize(("work", "seconds"), [(0.5, 1.0), (1, 2.0), (2, 3.0), (3, 4.0), (6, 8.0)])
+def test_the_time_of_a_pass_is_read_off_between_what_was_measured(work: float, seconds: float) -> None:
+    curve = Curve()
+    curve.learn(3, 9.0)
+    curve.learn(1, 2.0)
+    curve.learn(3, 4.0)
+    assert curve.seconds(work) == pytest.approx(seconds)
+
+
+def test_before_anything_was_measured_more_work_takes_longer() -> None:
+    assert Curve().seconds(2) > Curve().seconds(1)
