@@ -21,6 +21,7 @@ import torch
 from diffusers.pipelines.flux.pipeline_flux import calculate_shift
 from PIL import Image, ImageOps
 
+from bot.request import UPSCALE_STRENGTH
 from bot.steps import Row
 
 if TYPE_CHECKING:
@@ -31,8 +32,6 @@ if TYPE_CHECKING:
 
 WORDS: Final = 64  # prompts whose encoding is kept: a few megabytes each, for the largest models
 TILED: Final = 2.5e6  # pixels: beyond, the autoencoder works in tiles, or its attention takes as much time as all the rest
-
-REFINING: Final = 0.3  # strength: enough to draw the details that enlarging cannot know, too little to move anything
 
 
 class Shape(NamedTuple):
@@ -98,7 +97,7 @@ class Family:
     def refining(self, task: Any, request: ImageRequest, place: int, image: Image.Image) -> Drawing:
         """Plan the second round of a picture that is upscaled: `image` is what came of the first."""
         width, height = request.width * request.upscale, request.height * request.upscale
-        return self._plan(task, request, place, image, width, height, REFINING)
+        return self._plan(task, request, place, image, width, height, UPSCALE_STRENGTH)
 
     def _plan(
         self, task: Any, request: ImageRequest, place: int, image: Image.Image | None, width: int, height: int, strength: float

@@ -126,7 +126,6 @@ TEXTS: Final[dict[str, str]] = {
     "The weights of {model} are not on this machine. Whoever runs this bot can fetch them.": (
         "Die Gewichte von {model} sind nicht auf dieser Maschine. Wer den Bot betreibt, kann sie holen."
     ),
-    "I cannot start from a picture, vary or upscale yet.": "Aus Bildern zeichnen, variieren und vergrößern kann ich noch nicht.",
     "Something went wrong on my side, and it is in my log as job {id}. Please try again in a minute.": (
         "Bei mir ist etwas schiefgegangen; es steht als Auftrag {id} in meinem Protokoll. Bitte versuch es in einer Minute noch einmal."
     ),

@@ -25,7 +25,7 @@ IMAGE: Final = re.compile("[0-9a-f]{24}")
 SEEDS: Final = 2**32  # a seed is below this, as in most tools
 UPSCALES: Final = (1, 2)
 UPSCALED_AREA: Final = 1.2  # of the model's own: shapes are rounded, and more than that takes minutes
-UPSCALE_STRENGTH: Final = 0.3  # the share of the steps that refine the enlarged picture
+UPSCALE_STRENGTH: Final = 0.3  # of refining: enough to draw the details that enlarging cannot know, too little to move anything
 LEAST_STRENGTH: Final = 0.05
 USUAL_STRENGTH: Final = 0.6  # keeps where things are, and redraws what they are
 
