@@ -241,8 +241,8 @@ def test_the_denoiser_learns(tmp_path: Path, reader: CLIPTokenizer, pool: Pool, 
         return trainer._loss(pool.latents.float(), noise, timesteps, pool.ids.long(), told, sizes).item()
 
     before = loss()
-    advance(trainer, pool, 20)
-    assert loss() < 0.8 * before
+    advance(trainer, pool, 12)
+    assert loss() < 0.9 * before
 
 
 # The loop they share
