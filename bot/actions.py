@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from bot.request import Job
 
 VARIATIONS: Final = 4  # at a time
-VARIATION: Final = 0.25  # how far a variation's noise goes from the picture's own: things stay where they are, and change
 
 
 class Action(StrEnum):
@@ -112,7 +111,7 @@ def follow(action: Action, requests: Sequence[ImageRequest], index: int) -> Sequ
         return [_anew(request) for request in requests]
     picture = alone(requests, index)
     if action is Action.VARY:
-        varied = replace(picture, upscale=1, variation_seed=fresh_seed(), variation_strength=VARIATION)
+        varied = replace(picture, upscale=1, variation_seed=fresh_seed(), variation_strength=find(picture.model).variation)
         return [replace(varied, n=min(VARIATIONS, MAX_PICTURES))]
     if action is Action.UPSCALE and upscalable(picture):
         return [replace(picture, upscale=2)]

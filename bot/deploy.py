@@ -49,7 +49,7 @@ MINUTES: Final = 60  # seconds
 
 # What people may name, the default first: Apache-2.0, and the hub asks nobody for a token. FLUX.1 has the same licence
 # but wants a token, the others have terms. `sketch` needs no download: with it, all can be tried right after deploying.
-OFFERED: Final = ("z-image-turbo", "sdxl", "sdxl-turbo", "flux-schnell", "sketch")
+OFFERED: Final = ("z-image-turbo", "sdxl", "flux-schnell", "sketch")
 
 # Restoring a started container, networks on the GPU and all, takes seconds where starting one takes most of a minute.
 # Modal calls it alpha. False gives containers that load at every start, and is all there is to change.

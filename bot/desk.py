@@ -10,7 +10,7 @@ import json
 import logging
 import time
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from bot import command
 from bot.actions import FORBIDDEN, alone, follow
@@ -26,10 +26,11 @@ if TYPE_CHECKING:
     from bot.request import ImageRequest
     from bot.store import Record, Store
 
+T = TypeVar("T")
 log: Final = logging.getLogger(__name__)
 
 # Seconds, of the three that the platforms wait. All of it comes one after the other where a store does not answer.
-RECALL: Final = 0.4  # to find somebody's defaults; without, theirs is a plain command
+RECALL: Final = 0.4  # to find something out; without somebody's defaults, theirs is a plain command
 HAND_OVER: Final = 1.5  # to write a job down before we say that we could not
 TAKE_BACK: Final = 0.5  # to write down that nobody waits for it
 DOUBLE: Final = 2  # seconds: the same button pressed twice within is pressed once
@@ -104,7 +105,7 @@ class Desk:
             return await self.submit(caller.job(requests))
         words = " ".join(text.split())
         proposed = caller.job(requests, words=words)
-        await self.store.remember(f"proposal {proposed.id}", proposed.dump())
+        await self._soon(self.store.remember(f"proposal {proposed.id}", proposed.dump()))
         return Proposal(proposed)
 
     async def settings(self, text: str, caller: Caller) -> str | None:
@@ -140,11 +141,11 @@ class Desk:
         """Remember flags for a person, in place of those before; an empty value is one that is not to be remembered."""
         kept = {name: value for name, value in defaults.items() if value}
         command.check(kept)
-        await self.store.remember(caller.defaults, json.dumps(kept), forever=True)
+        await self._soon(self.store.remember(caller.defaults, json.dumps(kept), forever=True))
 
     async def confirm(self, press: Press, caller: Caller) -> Job:
         """Draw what was proposed, once."""
-        proposed = await self.store.recall(f"proposal {press.job_id}")
+        proposed = await self._soon(self.store.recall(f"proposal {press.job_id}"))
         if proposed is None:
             raise Told(GONE)
         job = replace(Job.load(proposed), claim=f"proposal {press.job_id}", reply_to=caller.reply_to)
@@ -159,7 +160,7 @@ class Desk:
 
     async def requests_of(self, press: Press, recall: Recall) -> Sequence[ImageRequest]:
         """Return what was asked for where a button was pressed; `recall` reads it off the message, where we have forgotten."""
-        if record := await self.store.record(press.job_id):
+        if record := await self._soon(self.store.record(press.job_id)):
             return record.job.requests
         if recalled := await recall():
             return recalled
@@ -178,16 +179,17 @@ class Desk:
 
     async def cancel(self, press: Press, caller: Caller, moderator: Moderator) -> str:
         """Stop a job that waits or is drawn; return what to say."""
-        record = await self.store.record(press.job_id)
-        if record is None or record.outcome is not None or await self.store.pictures(press.job_id):
+        record = await self._soon(self.store.record(press.job_id))
+        drawn = await self._soon(self.store.pictures(press.job_id))
+        if record is None or record.outcome is not None or drawn:
             raise Told(TOO_LATE)
         await self._allow(press, caller, record, moderator)
-        await self.store.cancel(press.job_id)
+        await self._soon(self.store.cancel(press.job_id))
         return say(caller.language, CANCELLING)
 
     async def delete(self, press: Press, caller: Caller, recall: Recall, moderator: Moderator) -> Job:
         """Have a message deleted, and its pictures; the caller's address names the message."""
-        record = await self.store.record(press.job_id)
+        record = await self._soon(self.store.record(press.job_id))
         await self._allow(press, caller, record, moderator)
         requests = record.job.requests if record else await recall()
         if not requests:
@@ -216,8 +218,15 @@ class Desk:
         """
         half = time.time() // DOUBLE
         name = f"{press.pack()} {caller.person}"
-        firsts = await asyncio.gather(*(self.store.once(f"{name} {cut} {(half + cut) // 2:.0f}") for cut in (0, 1)))
-        return not all(firsts)
+        marks = (self.store.once(f"{name} {cut} {(half + cut) // 2:.0f}") for cut in (0, 1))
+        return not all(await self._soon(asyncio.gather(*marks)))
+
+    async def _soon(self, answer: Awaitable[T]) -> T:
+        """Wait for the store's answer as long as somebody who has pressed a button can."""
+        found = await attempt(asyncio.wait_for(answer, RECALL))
+        if isinstance(found, Exception):
+            raise NotTaken from found
+        return found
 
 
 if TYPE_CHECKING:

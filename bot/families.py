@@ -21,7 +21,6 @@ import torch
 from diffusers.pipelines.flux.pipeline_flux import calculate_shift
 from PIL import Image, ImageOps
 
-from bot.request import UPSCALE_STRENGTH
 from bot.steps import Row
 
 if TYPE_CHECKING:
@@ -92,17 +91,17 @@ class Family:
     def drawing(self, task: Any, request: ImageRequest, place: int, image: Image.Image | None) -> Drawing:
         """Plan a picture, from noise or from `image`; nothing is computed on the device yet. Safe in any thread."""
         strength = 1.0 if image is None else request.strength
-        return self._plan(task, request, place, image, request.width, request.height, strength)
+        return self._plan(task, request, place, image, 1, request.num_inference_steps, strength)
 
     def refining(self, task: Any, request: ImageRequest, place: int, image: Image.Image) -> Drawing:
         """Plan the second round of a picture that is upscaled: `image` is what came of the first."""
-        width, height = request.width * request.upscale, request.height * request.upscale
-        return self._plan(task, request, place, image, width, height, UPSCALE_STRENGTH)
+        steps = self.model.refining_steps or request.num_inference_steps
+        return self._plan(task, request, place, image, request.upscale, steps, self.model.refining_strength)
 
     def _plan(
-        self, task: Any, request: ImageRequest, place: int, image: Image.Image | None, width: int, height: int, strength: float
+        self, task: Any, request: ImageRequest, place: int, image: Image.Image | None, scale: int, steps: int, strength: float
     ) -> Drawing:
-        steps = request.num_inference_steps
+        width, height = request.width * scale, request.height * scale
         scheduler = copy.deepcopy(self.pipeline.scheduler)
         self._set_timesteps(scheduler, steps, width, height)
         skipped = 0 if image is None else min(self._skipped(steps, strength), steps - 1) * scheduler.order
@@ -115,7 +114,7 @@ class Family:
             request=request,
             place=place,
             image=None if image is None else ImageOps.fit(image.convert("RGB"), (width, height), Image.Resampling.LANCZOS),
-            refining=width > request.width,
+            refining=scale > 1,
             scheduler=scheduler,
             timesteps=scheduler.timesteps[skipped:],
         )

@@ -42,6 +42,9 @@ class Model:
     height: int
     min_side: int
     max_side: int
+    variation: float = 0.3  # how far a variation's noise goes from the picture's own: things change, and stay where they are
+    refining_strength: float = 0.3  # enough to draw the details that enlarging cannot know, too little to move anything
+    refining_steps: int | None = None  # of which that share is run; None: as many as the picture took
     multiple: int  # both sides are multiples of this, or the network cannot halve them
     fp8: bool = (
         False  # its large layers in eight bits, on a GPU that has them: faster, and pictures change a little (bench/RESULTS.md)
@@ -87,6 +90,9 @@ SKETCH: Final = Model(
     height=256,
     min_side=192,
     max_side=512,
+    variation=0.7,  # it holds on to its first idea
+    refining_strength=0.05,  # it was not trained at twice its size, and from 0.1 on draws faces into faces
+    refining_steps=20,
     multiple=32,
     vram=1,
     gpu=SMALL,

@@ -25,7 +25,6 @@ IMAGE: Final = re.compile("[0-9a-f]{24}")
 SEEDS: Final = 2**32  # a seed is below this, as in most tools
 UPSCALES: Final = (1, 2)
 UPSCALED_AREA: Final = 1.2  # of the model's own: shapes are rounded, and more than that takes minutes
-UPSCALE_STRENGTH: Final = 0.3  # of refining: enough to draw the details that enlarging cannot know, too little to move anything
 LEAST_STRENGTH: Final = 0.05
 USUAL_STRENGTH: Final = 0.6  # keeps where things are, and redraws what they are
 
@@ -145,8 +144,11 @@ def effort(request: ImageRequest) -> float:
     """Reckon how much a request takes to draw: megapixels times steps, over all its pictures; the same unit for one model."""
     megapixels = request.width * request.height / 1e6
     steps = request.num_inference_steps * request.strength
-    enlarged = request.upscale**2 * UPSCALE_STRENGTH if request.upscale > 1 else 0
-    return megapixels * request.n * (steps + request.num_inference_steps * enlarged)
+    if request.upscale > 1:
+        model = find(request.model)
+        refining = (model.refining_steps or request.num_inference_steps) * model.refining_strength
+        steps += request.upscale**2 * refining
+    return megapixels * request.n * steps
 
 
 def fresh_seed() -> int:

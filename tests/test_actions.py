@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from bot.actions import VARIATION, Action, Press, alone, follow, of_proposal, offered, upscalable, while_drawing
+from bot.actions import Action, Press, alone, follow, of_proposal, offered, upscalable, while_drawing
 from bot.courier import Outcome
 from bot.errors import Told
+from bot.models import SKETCH
 from bot.request import ImageRequest, Job, Picture, compose
 from bot.texts import LANGUAGES
 from tests.fakes.generator import plain
@@ -96,7 +97,7 @@ def test_redrawing_variations_gives_other_variations_of_the_same_picture() -> No
 
 def test_variations_stay_near_the_picture_that_was_chosen() -> None:
     [request] = follow(Action.VARY, [fox(n=4)], 2)
-    assert (request.seed, request.n, request.variation_strength) == (9, 4, VARIATION)
+    assert (request.seed, request.n, request.variation_strength) == (9, 4, SKETCH.variation)
     assert len({each.variation_seed for each in map(request.alone, range(4))}) == 4
 
 

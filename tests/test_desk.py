@@ -98,6 +98,28 @@ async def test_a_desk_that_hangs_says_so_in_time(house: House, monkeypatch: pyte
         await Desk(house.store, hang, "sketch").order("a fox", ann())
 
 
+async def test_a_button_is_answered_in_time_where_nothing_is_remembered_in_time(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = await house.ordered("a fox")
+    monkeypatch.setattr("bot.desk.RECALL", 0.01)
+
+    async def hang(*_: object) -> None:
+        await asyncio.Event().wait()
+
+    for name in ("record", "recall", "once"):
+        monkeypatch.setattr(house.store, name, hang)
+    for pressed in (
+        house.desk.press(button(job, Action.REDRAW), ann(), nothing),
+        house.desk.details(button(job, Action.DETAILS), ann(), nothing),
+        house.desk.cancel(button(job, Action.CANCEL), ann(), no),
+        house.desk.delete(button(job, Action.DELETE), ann(), nothing, no),
+        house.desk.confirm(button(job, Action.DRAW), ann()),
+    ):
+        with pytest.raises(NotTaken):
+            await pressed
+
+
 async def test_several_pictures_are_drawn_once_somebody_says_yes(house: House) -> None:
     proposal = await house.desk.order("a {red,blue} fox --n 2", ann())
     assert isinstance(proposal, Proposal)
