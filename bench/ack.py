@@ -21,6 +21,7 @@ import aiohttp
 from tests.conftest import environment
 from tests.demo import process
 from tests.fakes.discord import DiscordServer
+from tests.fakes.discord_routes import Kind
 from tests.fakes.slack import SlackServer
 
 if TYPE_CHECKING:
@@ -100,7 +101,7 @@ def from_slack(slack: SlackServer, number: int) -> Knock:
 
 def from_discord(discord: DiscordServer, number: int) -> Knock:
     """Make a new signed interaction."""
-    about = discord._begin(2, discord.user, discord.channel)  # type: ignore[arg-type]
+    about = discord._begin(Kind.COMMAND)
     data = {"id": "1", "name": "imagine", "type": 1, "options": [{"name": "prompt", "type": 3, "value": f"fox {number}"}]}
     body = json.dumps(discord._payload(about, data)).encode()
     return "/discord/interactions", body, discord.sign(body)

@@ -21,6 +21,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 
 from tests.fakes import schemas
 from tests.fakes.discord import DiscordServer
+from tests.fakes.discord_forms import prefilled
 from tests.fakes.discord_routes import ROUTES
 from tests.fakes.discord_world import Access, ChannelType, State
 from tests.fakes.faults import Fault, Faults
@@ -680,6 +681,7 @@ async def test_an_answer_may_bring_files(discord: DiscordServer, app: App) -> No
 
 
 async def test_followups(discord: DiscordServer, deferred: str, call: Any) -> None:
+    discord.limit.most = 20
     answer = await discord.imagine(deferred, {"prompt": "a fox"}, user_installed=True)
     assert answer.interaction
     path = _webhook(discord, answer.interaction.token)
@@ -709,7 +711,7 @@ async def test_attachments_not_listed_are_dropped(discord: DiscordServer, call: 
     assert len(message.pictures) == 2
     await call("PATCH", one, {"attachments": [{"id": shown["attachments"][1]["id"]}]})
     assert message.pictures == [_png(1)]
-    async with aiohttp.request("GET", message.attachments[0].url) as response:
+    async with aiohttp.request("GET", discord.address(message.attachments[0])) as response:
         assert await response.read() == _png(1)
     assert (await call("PATCH", one, {"attachments": [{"id": "5"}]}))[1]["code"] == 50035
     assert len(discord.violations) == 1
@@ -808,9 +810,151 @@ async def test_pressing_a_discord_button(discord: DiscordServer, app: App, call:
     assert (answer.message, message.content) == (message, "a hare")
     answer = await discord.click(await app(_answering({"type": 6})), message, "again")
     assert answer.message is message
-    answer = await discord.submit(await app(_answering({"type": 4, "data": {"content": "ok"}})), "edit", [])
-    assert answer.message
+    with pytest.raises(KeyError):
+        await discord.click("", message, "not there")
     assert not discord.violations
+
+
+def _modal(**more: Any) -> dict[str, Any]:
+    options = [{"label": "Sketch", "value": "sketch", "default": True}, {"label": "SDXL", "value": "sdxl"}]
+    parts = [
+        _label("Prompt", {"type": 4, "custom_id": "prompt", "style": 2, "value": "a fox", "max_length": 20}),
+        _label("Model", {"type": 3, "custom_id": "model", "options": options}),
+        _label("Picture", {"type": 19, "custom_id": "image", "required": False}),
+    ]
+    return {"type": 9, "data": {"custom_id": "edit:7", "title": "Edit", "components": parts} | more}
+
+
+def _label(text: str, component: dict[str, Any]) -> dict[str, Any]:
+    return {"type": 18, "label": text, "component": component}
+
+
+async def test_filling_in_a_form(discord: DiscordServer, app: App, call: Any) -> None:
+    seen: list[dict[str, Any]] = []
+
+    async def service(request: web.Request) -> web.StreamResponse:
+        seen.append(await request.json())
+        return web.json_response(_modal() if seen[-1]["type"] == 3 else {"type": 7, "data": {"content": "done"}})
+
+    await call("POST", f"/channels/{discord.channel.id}/messages", {"content": "a fox", "components": [ROW]})
+    (message,) = discord.messages
+    url = await app(service)
+    opened = await discord.click(url, message, "Again", locale="de")
+    assert prefilled(opened.modal) == {"Prompt": "a fox", "Model": "sketch", "Picture": ""}
+    image = discord.upload("a.png", PNG)
+    await discord.submit(url, opened, {"Model": "sdxl", "Picture": image})
+    sent = seen[-1]
+    assert (sent["type"], sent["locale"], sent["message"]["id"]) == (5, "de", message.id)
+    assert sent["data"]["custom_id"] == "edit:7"
+    parts = [part["component"] for part in sent["data"]["components"]]
+    assert [part.get("value") or part["values"] for part in parts] == ["a fox", ["sdxl"], [image.id]]
+    assert sent["data"]["resolved"]["attachments"][image.id]["width"] == 1
+    assert message.content == "done"
+    with pytest.raises(ValueError, match="characters"):
+        await discord.submit(url, opened, {"Prompt": "x" * 21})
+    assert not discord.violations
+
+
+FEW = {"type": 3, "custom_id": "x", "options": []}
+MANY = {"type": 3, "custom_id": "x", "options": [{"label": str(i), "value": str(i)} for i in range(26)]}
+TWICE = {"type": 4, "custom_id": "x", "style": 1}
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"title": "x" * 46},
+        {"custom_id": "x" * 101},
+        {"components": []},
+        {"components": [_label(str(i), {"type": 4, "custom_id": str(i), "style": 1}) for i in range(6)]},
+        {"components": [_label("x" * 46, TWICE)]},
+        {"components": [_label("x", TWICE), _label("y", TWICE)]},
+        {"components": [_label("x", FEW)]},
+        {"components": [_label("x", MANY)]},
+        {"components": [_label("x", TWICE | {"value": "xy", "max_length": 1})]},
+    ],
+)
+async def test_refuses_forms_that_discord_refuses(discord: DiscordServer, app: App, wrong: dict[str, Any]) -> None:
+    await discord.imagine(await app(_answering(_modal(**wrong))), {"prompt": "x"})
+    assert len(discord.violations) == 1
+
+
+async def test_a_form_cannot_follow_a_form_and_changes_need_a_message(discord: DiscordServer, app: App) -> None:
+    opened = await discord.imagine(await app(_answering(_modal())), {"prompt": "x"})
+    assert not discord.violations
+    for answer in (_modal(), {"type": 6}, {"type": 7, "data": {"content": "x"}}):
+        given = await discord.submit(await app(_answering(answer)), opened)
+        assert given.interaction
+        assert given.interaction.state is State.VOID
+    assert len(discord.violations) == 3
+
+
+async def test_no_more_than_twenty_five_choices(discord: DiscordServer, app: App) -> None:
+    choices = [{"name": str(i), "value": str(i)} for i in range(26)]
+    await discord.autocomplete(await app(_answering({"type": 8, "data": {"choices": choices[1:]}})), {"model": "s"}, "model")
+    assert not discord.violations
+    await discord.autocomplete(await app(_answering({"type": 8, "data": {"choices": choices}})), {"model": "s"}, "model")
+    assert len(discord.violations) == 1
+
+
+async def test_the_menu_of_a_message(discord: DiscordServer, app: App) -> None:
+    seen: list[dict[str, Any]] = []
+
+    async def service(request: web.Request) -> web.StreamResponse:
+        seen.append(await request.json())
+        return web.json_response({"type": 4, "data": {"content": "only you", "flags": 64}})
+
+    eve = discord.add_user("eve", moderator=True)
+    message = discord.say("a fox", files={"a.png": PNG})
+    answer = await discord.choose(await app(service), message, user=eve)
+    data = seen[-1]["data"]
+    shown = data["resolved"]["messages"][data["target_id"]]
+    assert (data["type"], shown["content"], shown["author"]["id"]) == (3, "a fox", discord.user.id)
+    assert shown["attachments"][0]["content_type"] == "image/png"
+    assert int(seen[-1]["member"]["permissions"]) & 1 << 13
+    assert answer.told == "only you"
+    assert answer.message
+    assert answer.message.reader == eve.id
+    assert not discord.violations
+
+
+async def test_files_are_fetched_by_signed_addresses_that_expire(discord: DiscordServer, http: aiohttp.ClientSession) -> None:
+    message = discord.say("", files={"a.png": PNG})
+    file = message.attachments[0]
+    address, upload = discord.address(file), discord.upload("b.jpg", b"\xff\xd8\xff")
+
+    async def status(url: str) -> int:
+        async with http.get(url, allow_redirects=False) as response:
+            return response.status
+
+    assert upload.content_type == "image/jpeg"
+    assert [await status(url) for url in (address, discord.address(upload), file.url)] == [200, 200, 404]
+    assert await status(discord.address(discord.upload("c.png", PNG, redirect="http://127.0.0.1:1/"))) == 302
+    discord.clock = lambda: time.time() + 25 * 3600
+    assert await status(address) == 404
+    assert await status(discord.address(file)) == 200
+    message.deleted = True
+    assert await status(discord.address(file)) == 404
+    discord.faults.next("download", Fault.SERVER_ERROR)
+    assert await status(discord.address(upload)) == 500
+    assert not discord.violations
+
+
+async def test_calls_with_one_token_have_a_limit_which_the_headers_tell(
+    discord: DiscordServer, deferred: str, http: aiohttp.ClientSession
+) -> None:
+    answers = [await discord.imagine(deferred, {"prompt": "a fox"}) for _ in range(2)]
+    paths = [f"{discord.url}{_webhook(discord, a.interaction.token)}/messages/@original" for a in answers if a.interaction]
+
+    async def edit(path: str) -> tuple[int, str]:
+        async with http.patch(path, json={"content": "x"}) as response:
+            return response.status, response.headers["X-RateLimit-Remaining"]
+
+    assert [await edit(paths[0]) for _ in range(5)] == [(200, str(left)) for left in (4, 3, 2, 1, 0)]
+    assert await edit(paths[1]) == (200, "4")
+    assert not discord.violations
+    assert (await edit(paths[0]))[0] == 429
+    assert len(discord.violations) == 1
 
 
 @pytest.mark.parametrize("answer", [{"type": 8, "data": {"choices": []}}, {"type": 4, "data": {"content": ""}}, [], {}])

@@ -7,15 +7,14 @@ import json
 import re
 from collections.abc import AsyncIterable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NoReturn
 
 import aiohttp
 from aiohttp import web
 
 from tests.fakes import schemas
-from tests.fakes.discord_world import Flag, Message, Refusal, Upload, nodes
+from tests.fakes.discord_world import MAX_FILE, Flag, Message, Refusal, Upload, nodes
 
-MAX_FILE = 10 * 2**20  # bytes
 MAX_REQUEST = 25 * 2**20  # bytes
 ACTION_ROW, BUTTON = 1, 2
 FILE_PART = re.compile(r"files\[(\d+)\]")
@@ -47,21 +46,21 @@ class Body:
     files: Mapping[int, Upload] = field(default_factory=dict)
 
 
-async def received(request: web.Request) -> Body:
+async def received(request: web.Request, max_file: int = MAX_FILE) -> Body:
     """Read a request to one of Discord's routes."""
     if (size := request.content_length or 0) > MAX_REQUEST:
         await request.read()
         raise Refusal(413, 40005, "Request entity too large", f"A request of {size} bytes was sent; {MAX_REQUEST} fit.")
     if request.content_type == "multipart/form-data":
-        return await _multipart(await request.multipart())
+        return await _multipart(await request.multipart(), max_file)
     content = await request.read()
     return _only_json(request.content_type, content) if content else Body()
 
 
-async def answered(response: aiohttp.ClientResponse) -> Body:
+async def answered(response: aiohttp.ClientResponse, max_file: int = MAX_FILE) -> Body:
     """Read an app's answer to an interaction."""
     if response.content_type == "multipart/form-data":
-        return await _multipart(aiohttp.MultipartReader.from_response(response))
+        return await _multipart(aiohttp.MultipartReader.from_response(response), max_file)
     content = await response.read()
     return _only_json(response.content_type, content) if content else Body()
 
@@ -75,14 +74,14 @@ def _only_json(content_type: str, content: bytes) -> Body:
         raise Refusal(400, 50109, "The request body contains invalid JSON.", "A body was not JSON.") from None
 
 
-async def _multipart(parts: AsyncIterable[Any]) -> Body:
+async def _multipart(parts: AsyncIterable[Any], max_file: int) -> Body:
     payload: Any = {}
     files: dict[int, Upload] = {}
     too_large = None
     async for part in parts:
         content = bytes(await part.read())
-        if len(content) > MAX_FILE:
-            too_large = f"{part.filename} has {len(content)} bytes; {MAX_FILE} fit."
+        if len(content) > max_file:
+            too_large = f"{part.filename} has {len(content)} bytes; {max_file} fit."
         if part.name == "payload_json":
             payload = _only_json("application/json", content).payload
         elif (match := FILE_PART.fullmatch(part.name or "")) and part.filename:
@@ -97,27 +96,28 @@ async def _multipart(parts: AsyncIterable[Any]) -> Body:
 def check_schema(operation: str, payload: object) -> None:
     """Hold a payload against Discord's own document."""
     if (check := schemas.discord_request(operation)) and (problem := check(payload)):
-        _refuse(operation, "schema", problem)
+        refuse(operation, "schema", problem)
 
 
 def check_message(operation: str, body: Body, before: Message | None = None) -> None:
     """Hold a message, or a change of one, against Discord's rules."""
     payload = body.payload
     if not isinstance(payload, dict):
-        _refuse(operation, "payload", "must be an object")
+        refuse(operation, "payload", "must be an object")
     for key in payload.keys() - FIELDS[operation]:
-        _refuse(operation, key, "is not a field")
+        refuse(operation, key, "is not a field")
     for key, value in payload.items():
         if value is not None and (not isinstance(value, TYPES[key]) or (TYPES[key] == (int,) and value is True)):
-            _refuse(operation, key, f"must be of type {TYPES[key][0].__name__}")
+            refuse(operation, key, f"must be of type {TYPES[key][0].__name__}")
     for key, problem, holds in RULES:
         if not _holds(holds, payload):
-            _refuse(operation, key, problem)
+            refuse(operation, key, problem)
     _check_attachments(operation, payload, body.files, before)
     _check_substance(operation, payload, body.files, before)
 
 
-def _refuse(operation: str, key: str, problem: str) -> None:
+def refuse(operation: str, key: str, problem: str) -> NoReturn:
+    """Refuse a body for one of its fields."""
     errors = {key: {"_errors": [{"code": "INVALID", "message": problem}]}}
     raise Refusal(400, 50035, "Invalid Form Body", f"{operation}: {key} {problem}.", errors=errors)
 
@@ -149,6 +149,11 @@ def _row_fits(node: dict[str, Any]) -> bool:
     return node.get("type") != ACTION_ROW or 1 <= len(node.get("components") or []) <= 5
 
 
+def _has_words(node: dict[str, Any]) -> bool:
+    """Discord itself is content with an emoji; whoever hears a page read out is not."""
+    return node.get("type") != BUTTON or bool(node.get("label"))
+
+
 def _is_choice_clear(payload: Mapping[str, Any]) -> bool:
     allowed = payload.get("allowed_mentions") or {}
     return not any(kind in (allowed.get("parse") or []) and allowed.get(kind) for kind in ("users", "roles"))
@@ -178,6 +183,7 @@ RULES: list[Rule] = [
         "must have labels of 80 or fewer characters",
         _holds_for_nodes(lambda n: len(n.get("label") or "") <= 80),
     ),
+    ("components", "must have buttons with words", _holds_for_nodes(_has_words)),
     (
         "components",
         "must be at most 5 action rows without the flag for the second version",
@@ -195,23 +201,23 @@ RULES: list[Rule] = [
 
 def _check_attachments(operation: str, payload: Mapping[str, Any], files: Mapping[int, Upload], before: Message | None) -> None:
     if len(files) > 10:
-        _refuse(operation, "files", "must be 10 or fewer")
+        refuse(operation, "files", "must be 10 or fewer")
     if payload.get("attachments") is None:
         return
     listed = {str(entry["id"]) for entry in _each(payload, "attachments")}
     existing = {attachment.id for attachment in before.attachments} if before else set[str]()
     sent = {str(number) for number in files}
     if strangers := listed - sent - existing:
-        _refuse(operation, "attachments", f"name {', '.join(sorted(strangers))}, neither sent nor there already")
+        refuse(operation, "attachments", f"name {', '.join(sorted(strangers))}, neither sent nor there already")
     if forgotten := sent - listed:
-        _refuse(operation, "attachments", f"leave out files[{', '.join(sorted(forgotten))}]")
+        refuse(operation, "attachments", f"leave out files[{', '.join(sorted(forgotten))}]")
 
 
 def _check_substance(operation: str, payload: Mapping[str, Any], files: Mapping[int, Upload], before: Message | None) -> None:
     if before and before.flags & Flag.COMPONENTS_V2 and (payload.get("content") or payload.get("embeds")):
-        _refuse(operation, "content", "cannot return once a message uses components of the second version")
+        refuse(operation, "content", "cannot return once a message uses components of the second version")
     if before and _is_v2(payload) and any(old and new not in payload for old, new in _legacy(before)):
-        _refuse(operation, "content", "must be set to null when components of the second version come in")
+        refuse(operation, "content", "must be set to null when components of the second version come in")
     kept = {"content": before.content, "embeds": before.embeds, "components": before.components} if before else {}
     attached = payload.get("attachments", before.attachments if before else [])
     substance = kept | {key: value for key, value in payload.items() if key in {*SAYS, "poll", "sticker_ids"}}

@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from enum import IntEnum
 from typing import Any
 
-from tests.fakes.discord_routes import Kind, show, show_user
-from tests.fakes.discord_world import Attachment, Channel, ChannelType, Interaction, Message, User, World
+from tests.fakes.discord_routes import Kind, owners, show, show_user
+from tests.fakes.discord_world import ORDINARY, Access, Attachment, Channel, ChannelType, Interaction, Message, User, World
 
-PERMISSIONS = "2248473465835073"  # what an ordinary member may do
-MAX_ATTACHMENT = 10485760  # bytes
+PERMISSIONS = str(ORDINARY)
+MESSAGE_COMMAND = 3
 
 
 class Context(IntEnum):
@@ -41,25 +41,37 @@ KINDS: list[tuple[type, Option]] = [  # in this order: a bool is an int, too
 ]
 
 
-def command(name: str, options: Mapping[str, Any], command_id: str, focused: str | None = None) -> dict[str, Any]:
+def command(world: World, name: str, options: Mapping[str, Any], command_id: str, focused: str | None = None) -> dict[str, Any]:
     """Build the `data` of a command, or of a command half typed with the cursor in one option."""
     listed: list[dict[str, Any]] = []
     for key, value in options.items():
         kind = next(option for type_, option in KINDS if isinstance(value, type_))
         entry = {"name": key, "type": kind, "value": value.id if isinstance(value, Attachment) else value}
         listed.append(entry | ({"focused": True} if key == focused else {}))
-    files = {value.id: value.as_json() for value in options.values() if isinstance(value, Attachment)}
-    resolved = {"resolved": {"attachments": files}} if files else {}
-    return {"id": command_id, "name": name, "type": 1, "options": listed, **resolved}
+    files = [value for value in options.values() if isinstance(value, Attachment)]
+    return {"id": command_id, "name": name, "type": 1, "options": listed, **_resolved(world, files)}
 
 
-def interaction(
-    world: World, about: Interaction, data: Mapping[str, Any], *, channel: Channel, user: User, locale: str
-) -> dict[str, Any]:
+def message_command(world: World, name: str, target: Message, command_id: str) -> dict[str, Any]:
+    """Build the `data` of a command from the menu of a message."""
+    resolved = {"messages": {target.id: show(world, target)}}
+    return {"id": command_id, "name": name, "type": MESSAGE_COMMAND, "target_id": target.id, "resolved": resolved}
+
+
+def modal(world: World, custom_id: str, components: list[Any], files: list[Attachment]) -> dict[str, Any]:
+    """Build the `data` of a modal that was filled in."""
+    return {"custom_id": custom_id, "components": components, **_resolved(world, files)}
+
+
+def _resolved(world: World, files: list[Attachment]) -> dict[str, Any]:
+    shown = {file.id: {**world.show_file(file), "ephemeral": True} for file in files}
+    return {"resolved": {"attachments": shown}} if shown else {}
+
+
+def interaction(world: World, about: Interaction, data: Mapping[str, Any], *, channel: Channel, user: User) -> dict[str, Any]:
     """Build the whole of an interaction."""
     place = _guild(channel, user, world) if channel.guild_id else {"user": show_user(user)}
     source = {"message": show(world, about.source)} if about.source else {}
-    owner = {"1": user.id} if about.user_installed else {"0": channel.guild_id or "0"}
     return {
         "id": about.id,
         "application_id": world.application_id,
@@ -71,13 +83,13 @@ def interaction(
         "channel": _channel(channel),
         "token": about.token,
         "version": 1,
-        "locale": locale,
-        "app_permissions": PERMISSIONS,
+        "locale": about.locale,
+        "app_permissions": PERMISSIONS if channel.access is Access.OPEN else "0",
         "entitlements": [],
         "entitlement_sku_ids": [],
-        "authorizing_integration_owners": owner,
+        "authorizing_integration_owners": owners(world, about),
         "context": _context(channel),
-        "attachment_size_limit": MAX_ATTACHMENT,
+        "attachment_size_limit": world.attachment_size_limit,
     }
 
 
@@ -87,10 +99,12 @@ def ping(world: World) -> dict[str, Any]:
     return {**about, "token": "ping", "entitlements": [], "user": show_user(User(id=world.snowflake(), name="discord"))}
 
 
-def press(message: Message, custom_id: str) -> dict[str, Any]:
-    """Build the `data` of a button pressed."""
-    found = next((number for number, b in enumerate(message.buttons, 1) if b.get("custom_id") == custom_id), 0)
-    return {"component_type": 2, "custom_id": custom_id, "id": found}
+def press(message: Message, button: str) -> dict[str, Any]:
+    """Build the `data` of a button pressed: one that is there, by its words or its custom_id."""
+    for number, node in enumerate(message.buttons, 1):
+        if button in {node.get("label"), node.get("custom_id")} and not node.get("disabled") and not message.deleted:
+            return {"component_type": 2, "custom_id": node["custom_id"], "id": number}
+    raise KeyError(f"There is no button {button!r} to press, but {message.labels}.")
 
 
 def _context(channel: Channel) -> Context:
@@ -110,7 +124,7 @@ def _guild(channel: Channel, user: User, world: World) -> dict[str, Any]:
     member: dict[str, Any] = {
         "user": show_user(user),
         "roles": [],
-        "permissions": PERMISSIONS,
+        "permissions": user.permissions,
         "joined_at": world.stamp(user.id),
         "premium_since": None,
         "communication_disabled_until": None,

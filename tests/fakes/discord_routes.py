@@ -10,6 +10,7 @@ from enum import IntEnum
 from typing import Any
 
 from tests.fakes.discord_bodies import Body, check_message, check_schema
+from tests.fakes.discord_forms import check_choices, check_modal
 from tests.fakes.discord_world import Flag, Interaction, Message, Refusal, State, User, World
 
 MAX_FOLLOWUPS = 5  # of a user's own app where the bot is no member
@@ -40,6 +41,7 @@ class Callback(IntEnum):
 
 
 TALK = {Callback.MESSAGE, Callback.DEFERRED}
+FORMS: dict[Any, Callable[[Mapping[str, Any]], None]] = {Callback.MODAL: check_modal, Callback.CHOICES: check_choices}
 CHANGE = {Callback.UPDATE, Callback.DEFERRED_UPDATE}
 ANSWERS: dict[int, set[Callback]] = {
     Kind.PING: {Callback.PONG},
@@ -81,13 +83,16 @@ def settle(world: World, interaction: Interaction, body: Body) -> None:
         raise Refusal(400, 40060, "Interaction has already been acknowledged.")
     check_schema("create_interaction_response", answer)
     kind = answer.get("type") if isinstance(answer, dict) else None
-    if kind not in ANSWERS[interaction.type]:
+    nothing_to_change = kind in CHANGE and interaction.source is None
+    if kind not in ANSWERS[interaction.type] or nothing_to_change:
         problem = f"An interaction of type {interaction.type} was answered by {answer}."
         raise Refusal(400, 50035, "Invalid Form Body", problem)
     data = answer.get("data") or {}
     if kind in {Callback.MESSAGE, Callback.UPDATE}:
         before = interaction.source if kind == Callback.UPDATE else None
         check_message("create_interaction_response", Body(payload=data, files=body.files), before)
+    if form := FORMS.get(kind):
+        form(data)
     interaction.state, interaction.answer = State.ANSWERED, answer
     interaction.deferred = kind == Callback.DEFERRED
     interaction.message = _original(world, interaction, Callback(kind), Body(payload=data, files=body.files))
@@ -95,13 +100,40 @@ def settle(world: World, interaction: Interaction, body: Body) -> None:
 
 def _original(world: World, interaction: Interaction, kind: Callback, said: Body) -> Message | None:
     if kind is Callback.MESSAGE:
-        return world.post(interaction.channel_id, said.payload, said.files, token=interaction.token)
+        return world.post(interaction.channel_id, said.payload, said.files, **_about(world, interaction, said))
     if kind is Callback.DEFERRED:
         flags = int(said.payload.get("flags") or 0) & Flag.EPHEMERAL | Flag.LOADING
-        return world.post(interaction.channel_id, {"flags": flags}, {}, token=interaction.token)
+        return world.post(interaction.channel_id, {"flags": flags}, {}, **_about(world, interaction, said))
     if kind is Callback.UPDATE and interaction.source:
         return world.edit(interaction.source, said.payload, said.files)
     return interaction.source if kind is Callback.DEFERRED_UPDATE else None
+
+
+def _about(world: World, interaction: Interaction, said: Body) -> dict[str, Any]:
+    """Say of a new message which interaction it answers, and who alone sees it."""
+    ephemeral = int(said.payload.get("flags") or 0) & Flag.EPHEMERAL
+    metadata: dict[str, Any] = {
+        "id": interaction.id,
+        "type": interaction.type,
+        "user": show_user(world.users[interaction.user_id]),
+        "authorizing_integration_owners": owners(world, interaction),
+    }
+    if interaction.type == Kind.COMPONENT and interaction.source:
+        metadata["interacted_message_id"] = interaction.source.id
+    if interaction.type == Kind.MODAL:
+        begun = {"type": Kind.COMMAND} | ({"type": Kind.COMPONENT} if interaction.source else {})
+        metadata["triggering_interaction_metadata"] = {**metadata, **begun}
+        if interaction.source:
+            metadata["triggering_interaction_metadata"]["interacted_message_id"] = interaction.source.id
+    reader = interaction.user_id if ephemeral else None
+    return {"token": interaction.token, "metadata": metadata, "reader": reader}
+
+
+def owners(world: World, interaction: Interaction) -> dict[str, str]:
+    """Say on whose behalf the app is there: a server's, or one person's."""
+    if interaction.user_installed:
+        return {"1": interaction.user_id}
+    return {"0": world.channels[interaction.channel_id].guild_id or "0"}
 
 
 # Answering interactions
@@ -168,8 +200,8 @@ async def _follow_up(world: World, asked: Asked) -> Reply:
     interaction.followups += 1
     if interaction.user_installed and interaction.followups > MAX_FOLLOWUPS:
         raise Refusal(400, 40094, "This interaction has reached the maximum number of follow-up messages")
-    message = world.post(interaction.channel_id, asked.body.payload, asked.body.files, token=interaction.token)
-    return show(world, message)
+    about = _about(world, interaction, asked.body)
+    return show(world, world.post(interaction.channel_id, asked.body.payload, asked.body.files, **about))
 
 
 # Acting as the bot
@@ -277,11 +309,11 @@ async def _get_commands(world: World, asked: Asked) -> Reply:
 
 def show(world: World, message: Message) -> dict[str, Any]:
     """Show a message as Discord's API does: with components of the second version it lists no attachments."""
-    attachments = [] if message.flags & Flag.COMPONENTS_V2 else [a.as_json() for a in message.attachments]
+    attachments = [] if message.flags & Flag.COMPONENTS_V2 else [world.show_file(a) for a in message.attachments]
     shown = {
         "id": message.id,
         "channel_id": message.channel_id,
-        "author": show_user(_bot(world)),
+        "author": show_user(world.users.get(message.author) or _bot(world)),
         "content": message.content,
         "embeds": message.embeds,
         "components": message.components,
@@ -293,6 +325,7 @@ def show(world: World, message: Message) -> dict[str, Any]:
     }
     if message.token:
         shown |= {"webhook_id": world.application_id, "application_id": world.application_id}
+        shown |= {"interaction_metadata": message.metadata}
     return {**shown, "tts": False, "pinned": False, "mention_everyone": False, "mentions": [], "mention_roles": []}
 
 

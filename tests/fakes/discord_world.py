@@ -1,7 +1,10 @@
 """A corner of Discord: people, channels, interactions and messages, and what of them a reader sees."""
 
+import hashlib
+import hmac
 import itertools
 import re
+import struct
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -12,10 +15,19 @@ from typing import Any
 from tests.fakes.faults import Fault
 
 EPOCH = 1420070400000  # milliseconds; Discord's ids count from 2015
-MAGIC = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF8", b"RIFF")
+MAGIC = {
+    b"\x89PNG\r\n\x1a\n": "image/png",
+    b"\xff\xd8\xff": "image/jpeg",
+    b"GIF8": "image/gif",
+    b"RIFF": "image/webp",
+}
 MENTION = re.compile(r"@everyone|@here|<@[!&]?\d+>")
 LIFETIME = 15 * 60  # seconds an interaction token works
-TEXT_DISPLAY = 10
+SIGNED_FOR = 24 * 3600  # seconds that an address of a file works
+MAX_FILE = 10 * 2**20  # bytes, where nobody pays for more
+MANAGE_MESSAGES = 1 << 13
+ORDINARY = 2248473465835073  # what an ordinary member may do
+BUTTON, TEXT_DISPLAY = 2, 10
 
 
 class Refusal(Exception):
@@ -67,6 +79,12 @@ class User:
     id: str
     name: str
     closed_dms: bool = False
+    moderator: bool = False
+
+    @property
+    def permissions(self) -> str:
+        """What they may do in a server."""
+        return str(ORDINARY | (MANAGE_MESSAGES if self.moderator else 0))
 
 
 @dataclass(slots=True, kw_only=True)
@@ -90,18 +108,28 @@ class Upload:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attachment:
-    """A file on a message; the description is its alt text."""
+    """A file on a message; the description is its alt text, and `says` what Discord says of it in place of the truth."""
 
     id: str
     filename: str
     description: str | None
     content: bytes
     url: str
+    says: Mapping[str, Any] = field(default_factory=dict)
+    redirect: str | None = None  # where whoever fetches it is sent on to
 
-    def as_json(self) -> dict[str, Any]:
-        """Show it as Discord's API does."""
-        about = {"id": self.id, "filename": self.filename, "size": len(self.content), "url": self.url}
-        return {**about, "proxy_url": self.url, "description": self.description, "content_type": "image/png"}
+    @property
+    def content_type(self) -> str | None:
+        """What Discord takes it for, by its first bytes."""
+        return next((kind for magic, kind in MAGIC.items() if self.content.startswith(magic)), None)
+
+    def as_json(self, url: str) -> dict[str, Any]:
+        """Show it as Discord's API does, at an address that works for a while."""
+        about = {"id": self.id, "filename": self.filename, "size": len(self.content), "url": url, "proxy_url": url}
+        about |= {"description": self.description, "content_type": self.content_type}
+        if self.content_type == "image/png":
+            about["width"], about["height"] = struct.unpack(">II", self.content[16:24])
+        return {**about, **self.says}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,6 +154,8 @@ class Message:
     attachments: list[Attachment] = field(default_factory=list)
     flags: int = 0
     token: str | None = None  # of the interaction it answers
+    metadata: Mapping[str, Any] | None = None  # what Discord tells of that interaction
+    reader: str | None = None  # who sees it, where nobody else does
     edits: list[Edit] = field(default_factory=list)
     deleted: bool = False
     pings: list[str] = field(default_factory=list)
@@ -147,12 +177,17 @@ class Message:
         if self.flags & Flag.COMPONENTS_V2:
             urls = {str(node["url"]).removeprefix("attachment://") for node in nodes(self.components) if "url" in node}
             shown = [attachment for attachment in shown if attachment.filename in urls]
-        return [a.content for a in shown if a.content.startswith(MAGIC) and not self.deleted]
+        return [a.content for a in shown if a.content_type and not self.deleted]
 
     @property
     def buttons(self) -> list[dict[str, Any]]:
         """Its buttons, in order."""
-        return [node for node in nodes(self.components) if node.get("type") == 2]
+        return [node for node in nodes(self.components) if node.get("type") == BUTTON]
+
+    @property
+    def labels(self) -> list[str]:
+        """The words on its buttons, in order."""
+        return [str(button.get("label")) for button in self.buttons]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -166,6 +201,7 @@ class Interaction:
     user_id: str
     created: float
     user_installed: bool = False
+    locale: str = "en-US"
     state: State = State.PENDING
     deferred: bool = False  # answered by "thinking", and nothing yet since
     followups: int = 0
@@ -193,6 +229,7 @@ class World:
     bot_token: str = "MTEwMDAwMDAwMDAwMDAwMDAwMQ.fake.token"
     public_key: str = ""
     interactions_endpoint_url: str | None = None
+    attachment_size_limit: int = MAX_FILE  # bytes
     users: dict[str, User] = field(default_factory=dict)
     channels: dict[str, Channel] = field(default_factory=dict)
     messages: list[Message] = field(default_factory=list)
@@ -210,9 +247,9 @@ class World:
         """Make an id: milliseconds, then a counter."""
         return str((int(self.clock() * 1000) - EPOCH) << 22 | next(self._numbers) & 0x3FFFFF)
 
-    def add_user(self, name: str, *, closed_dms: bool = False) -> User:
+    def add_user(self, name: str, **about: Any) -> User:
         """Make somebody."""
-        user = User(id=self.snowflake(), name=name, closed_dms=closed_dms)
+        user = User(id=self.snowflake(), name=name, **about)
         return self.users.setdefault(user.id, user)
 
     def add_channel(self, **about: Any) -> Channel:
@@ -269,7 +306,7 @@ class World:
         key = (channel_id, str(payload.get("nonce")))
         if payload.get("enforce_nonce") and key in self._nonces:
             return self._nonces[key]
-        message = Message(id=self.snowflake(), channel_id=channel_id, author=self.application_id, **about)
+        message = Message(id=self.snowflake(), channel_id=channel_id, **({"author": self.application_id} | about))
         message.flags |= int(payload.get("flags") or 0)
         self._write(message, payload, files)
         self.messages.append(message)
@@ -310,6 +347,23 @@ class World:
         id_, name = self.snowflake(), entry.get("filename") or file.filename
         url = f"{self.root}/attachments/{channel_id}/{id_}/{name}"
         return Attachment(id=id_, filename=name, description=entry.get("description"), content=file.content, url=url)
+
+    def address(self, file: Attachment) -> str:
+        """Sign the address of a file: whoever has it may fetch the file for a day."""
+        expires = f"{int(self.clock()) + SIGNED_FOR:x}"
+        return f"{file.url}?ex={expires}&is={int(self.clock()):x}&hm={self._seal(file, expires)}"
+
+    def may_fetch(self, file: Attachment, query: Mapping[str, str]) -> bool:
+        """Tell whether an address was signed by us, and not too long ago."""
+        expires = query.get("ex", "0")
+        return int(expires, 16) > self.clock() and query.get("hm") == self._seal(file, expires)
+
+    def show_file(self, file: Attachment) -> dict[str, Any]:
+        """Show a file as Discord does."""
+        return file.as_json(self.address(file))
+
+    def _seal(self, file: Attachment, expires: str) -> str:
+        return hmac.new(self.bot_token.encode(), f"{file.id} {expires}".encode(), hashlib.sha256).hexdigest()
 
     def stamp(self, snowflake: str) -> str:
         """Tell when an id was made, as Discord writes times."""
