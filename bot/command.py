@@ -96,6 +96,17 @@ def settings_in(text: str) -> dict[str, str] | None:
     return found
 
 
+def options_in(text: str) -> dict[str, str]:
+    """Read a line of nothing but flags, as the options of a command. Raises `BadRequest` for any other word."""
+    words, found = _Words(text), dict[str, str]()
+    while word := words.take():
+        if not (match := _FLAG.fullmatch(word)):
+            raise BadRequest("“{word}” is not a setting. For example: --steps 20 --n 4", word=word[:50])
+        name = _known(match[1])
+        found[name] = _bare([match[2]] if match[2] else list(words.value(greedy=name == "no")))
+    return found
+
+
 def write(request: ImageRequest) -> str:
     """Print the request as text that `read` turns into the same request."""
     words = [typed(request.prompt), *(word for pair in flags(request) for word in pair)]

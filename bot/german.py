@@ -46,6 +46,9 @@ TEXTS: Final[dict[str, str]] = {
     "from a picture, strength {strength:g}": "aus einem Bild, Stärke {strength:g}",
     "without {words}": "ohne {words}",
     # What was asked and cannot be drawn
+    "“{word}” is not a setting. For example: --steps 20 --n 4": (
+        "„{word}“ ist keine Einstellung. Zum Beispiel: --steps 20 --n 4"
+    ),
     "Say what to draw, for example: /imagine a red fox in the snow": (
         "Sag, was ich zeichnen soll, zum Beispiel: /imagine a red fox in the snow"
     ),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from PIL import Image, PngImagePlugin, UnidentifiedImageError
@@ -16,10 +17,11 @@ from bot.errors import BadRequest
 from bot.request import ImageRequest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
 CHUNK: Final = "parameters"
+QUALITIES: Final = (95, 90, 80, 65, 45, 25)  # of WebP, best first
 _NEGATIVE: Final = "Negative prompt: "
 _SETTING: Final = re.compile(r"\s*([\w ]+): ([^,]*)(?:,|$)")
 
@@ -88,6 +90,29 @@ def stamp(image: Image.Image, request: ImageRequest) -> bytes:
     return buffer.getvalue()
 
 
+def smaller(png: bytes, limit: int) -> bytes:
+    """Encode a picture again so that it fits: as WebP, of the best quality that does. Its recipe is not in there."""
+    with Image.open(io.BytesIO(png)) as image:
+        for quality in QUALITIES:
+            buffer = io.BytesIO()
+            image.save(buffer, "WEBP", quality=quality)
+            if buffer.tell() <= limit:
+                break
+    return buffer.getvalue()
+
+
+def together(requests: Sequence[ImageRequest]) -> Sequence[ImageRequest]:
+    """Return one request for pictures that one request draws, or them as they are."""
+    if requests and list(requests) == [replace(requests[0], n=len(requests)).alone(i) for i in range(len(requests))]:
+        return [replace(requests[0], n=len(requests))]
+    return requests
+
+
+def inside(content: bytes) -> ImageRequest:
+    """Return the request that draws this picture, of which the first few thousand bytes are enough."""
+    return parse(_found(io.BytesIO(content), "that picture"))
+
+
 def of(path: Path) -> ImageRequest:
     """Return the request that draws the picture in this file."""
     return parse(text_of(path))
@@ -95,13 +120,17 @@ def of(path: Path) -> ImageRequest:
 
 def text_of(path: Path) -> str:
     """Return the recipe in this file."""
+    return _found(path, path)
+
+
+def _found(file: Path | io.BytesIO, name: object) -> str:
     try:
-        with Image.open(path) as image:
+        with Image.open(file) as image:
             found = image.info.get(CHUNK)
     except (UnidentifiedImageError, Image.DecompressionBombError, OSError, ValueError) as error:
-        raise BadRequest(f"{path} is not a picture that I can open: {error}") from error
+        raise BadRequest(f"{name} is not a picture that I can open: {error}") from error
     if not isinstance(found, str):
         raise BadRequest(
-            f"{path} carries no recipe. Slack and many editors strip it: use the original file, or the line under the picture."
+            f"{name} carries no recipe. Slack and many editors strip it: use the original file, or the line under the picture."
         )
     return found

@@ -22,11 +22,17 @@ CHUNK: Final = 2**16  # bytes
 
 
 async def fetch(
-    session: aiohttp.ClientSession, url: str, *, origins: Collection[str], headers: Mapping[str, str] | None = None
+    session: aiohttp.ClientSession,
+    url: str,
+    *,
+    origins: Collection[str],
+    headers: Mapping[str, str] | None = None,
+    head: int | None = None,
 ) -> bytes:
     """Return what lies at an address, of one of the `origins` (such as `https://cdn.example.com`) and of no other.
 
-    Raises `Refused` for an address elsewhere, also where one of ours would send us there; `BadRequest` for too much.
+    With `head`, return little more than so many bytes from its beginning. Raises `Refused` for an address elsewhere, also
+    where one of ours would send us there; `BadRequest` for too much.
     """
     parts = urlsplit(url)
     if f"{parts.scheme}://{parts.netloc}" not in origins:
@@ -40,6 +46,8 @@ async def fetch(
                 raise Refused(f"HTTP {response.status}")
             async for chunk in response.content.iter_chunked(CHUNK):
                 content += chunk
+                if head and len(content) >= head:
+                    break
                 if len(content) > LARGEST:
                     raise BadRequest("That picture is too large: {limit} MB is the most.", limit=LARGEST // 10**6)
     except (aiohttp.ClientError, OSError) as error:

@@ -9,7 +9,19 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from bot.command import ALIASES, EXAMPLES, FLAGS, HelpWanted, help_text, read, read_all, settings_in, wildcards, write
+from bot.command import (
+    ALIASES,
+    EXAMPLES,
+    FLAGS,
+    HelpWanted,
+    help_text,
+    options_in,
+    read,
+    read_all,
+    settings_in,
+    wildcards,
+    write,
+)
 from bot.errors import BadRequest, Told
 from bot.models import MODELS, SKETCH
 from bot.request import LEAST_STRENGTH, MAX_PICTURES, PROMPT_LIMIT, SEEDS, UPSCALES, ImageRequest, compose
@@ -536,3 +548,15 @@ def test_settings_are_told_from_a_prompt(text: str, found: dict[str, str] | None
 def test_only_some_flags_are_remembered() -> None:
     with pytest.raises(BadRequest, match="--seed is not remembered; these are: --model, --ar, --size, --n, --style"):
         settings_in("settings --seed 7")
+
+
+def test_a_line_of_settings_is_read_as_options() -> None:
+    line = "--size 320x224 --seed=7 --no blur and text --n 4"
+    assert options_in(line) == {"size": "320x224", "seed": "7", "no": "blur and text", "n": "4"}
+    assert options_in("") == {}
+
+
+@pytest.mark.parametrize(("line", "told"), [("20 steps", "“20” is not a setting"), ("--sede 4", "Did you mean --seed?")])
+def test_a_line_of_settings_has_no_other_words(line: str, told: str) -> None:
+    with pytest.raises(BadRequest, match=re.escape(told)):
+        options_in(line)

@@ -3,6 +3,7 @@
 import io
 import struct
 import zlib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -179,3 +180,29 @@ def test_a_file_that_is_not_there_is_refused_in_words(tmp_path: Path) -> None:
     for path in (tmp_path / "nothing.png", tmp_path):
         with pytest.raises(BadRequest, match="is not a picture that I can open"):
             recipe.of(path)
+
+
+def test_the_beginning_of_a_picture_is_enough() -> None:
+    noise = Image.effect_noise((256, 256), 90).convert("RGB")
+    assert recipe.inside(recipe.stamp(noise, FOX)[:2000]) == FOX
+    with pytest.raises(BadRequest, match="no recipe"):
+        recipe.inside(recipe.smaller(recipe.stamp(noise, FOX), 10**6))
+
+
+def test_pictures_of_one_request_are_put_together_again() -> None:
+    four = replace(FOX, n=4)
+    alone = [four.alone(index) for index in range(4)]
+    assert recipe.together(alone) == [four]
+    assert recipe.together(alone[1:3]) == [replace(alone[1], n=2)]
+    assert recipe.together(alone[::-1]) == alone[::-1]
+    assert recipe.together([]) == []
+    varied = replace(four, variation_seed=3, variation_strength=0.2)
+    assert recipe.together([varied.alone(index) for index in range(4)]) == [varied]
+
+
+def test_a_picture_is_made_as_small_as_it_must_be() -> None:
+    png = recipe.stamp(Image.effect_noise((256, 256), 90).convert("RGB"), FOX)
+    best, least = (len(recipe.smaller(png, limit)) for limit in (10**6, 1))
+    assert least < len(recipe.smaller(png, (best + least) // 2)) <= (best + least) // 2 < best
+    with Image.open(io.BytesIO(recipe.smaller(png, 1))) as image:
+        assert (image.format, image.size) == ("WEBP", (256, 256))

@@ -139,6 +139,12 @@ async def test_more_than_fits_is_not_read_to_the_end(host: str) -> None:
         await fetched(f"{host}/huge", host)
 
 
+async def test_the_beginning_is_read_where_that_is_enough(host: str) -> None:
+    async with aiohttp.ClientSession() as session:
+        head = await fetch(session, f"{host}/huge", origins={host}, head=1000)
+    assert 1000 <= len(head) < 10**6
+
+
 async def test_a_host_that_is_not_there_may_come_back() -> None:
     gone = "http://127.0.0.1:1"
     with pytest.raises(Busy):
