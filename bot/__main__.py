@@ -147,7 +147,7 @@ def register() -> None:
     from bot import platforms
 
     count = asyncio.run(platforms.register())
-    say.print(f"Discord knows {count} command now. It may take a minute to show in every client.")
+    say.print(f"Discord knows {count} commands now. They may take a minute to show in every client.")
 
 
 @app.command()

@@ -351,7 +351,7 @@ async def tell_discord() -> int:
 def register() -> None:
     """Tell Discord about /imagine."""
     with _in_words():
-        print(f"Discord knows {tell_discord.remote()} command now.")
+        print(f"Discord knows {tell_discord.remote()} commands now.")
 
 
 async def state() -> Sequence[str]:

@@ -27,7 +27,6 @@ TEXTS: Final[dict[str, str]] = {
         "An dieses Bild erinnere ich mich nicht mehr. Bitte gib es noch einmal ein."
     ),
     "The seeds, picture by picture: {seeds}": "Die Seeds, Bild für Bild: {seeds}",
-    "Several pictures at once work in Slack only, so far.": "Mehrere Bilder auf einmal gehen bisher nur in Slack.",
     "not an interaction: {error}": "keine Interaktion: {error}",
     # How far a job is
     "next in line": "als Nächstes dran",
@@ -197,4 +196,36 @@ TEXTS: Final[dict[str, str]] = {
     "Z-Image-Turbo: sharp, quick, follows long prompts, free to use": (
         "Z-Image-Turbo: scharf, schnell, folgt langen Prompts, frei nutzbar"
     ),
+    # Discord: what commands and forms are called, and what is said at once
+    "Drawing · {how}": "Ich zeichne · {how}",
+    "Not finished: {prompt}": "Noch nicht fertig: {prompt}",
+    "It is below.": "Es steht weiter unten.",
+    "I sent it to you directly.": "Ich habe es dir direkt geschickt.",
+    "It is drawn, but I could not post it. An admin can fetch it: imagine show {id}": (
+        "Es ist gezeichnet, aber ich konnte es nicht zeigen. Wer mich betreibt, kann es holen: imagine show {id}"
+    ),
+    "That makes {count} pictures:": "Das werden {count} Bilder:",
+    "Nothing is drawn.": "Es wird nichts gezeichnet.",
+    "Deleted.": "Gelöscht.",
+    "Draw a picture": "Ein Bild zeichnen",
+    "Correct it": "Verbessern",
+    "I don't have that any more. Please type it again.": "Das habe ich nicht mehr. Bitte gib es noch einmal ein.",
+    "What you want to see": "Was du sehen willst",
+    "What to leave out": "Was fehlen soll",
+    "Model": "Modell",
+    "Style": "Stil",
+    "Settings": "Einstellungen",
+    "For example --size 320x224 --steps 20 --guidance 2 --seed 7 --n 4": (
+        "Zum Beispiel --size 320x224 --steps 20 --guidance 2 --seed 7 --n 4"
+    ),
+    "no style": "kein Stil",
+    "Imagine this": "Zeichne das",
+    "Draw a picture of what you type": "Zeichnet ein Bild von dem, was du eingibst",
+    "What you want to see; flags such as --ar 3:2 work here too. Nothing opens a form": (
+        "Was du sehen willst; auch --ar 3:2 und so weiter geht hier. Ohne das öffnet sich ein Formular"
+    ),
+    "a picture to start from": "ein Bild, von dem ich ausgehe",
+    "What I add to all your commands: show it, or change it": ("Was ich all deinen Befehlen hinzufüge: ansehen oder ändern"),
+    "forget all of it first": "erst alles vergessen",
+    "How this works, with examples": "Wie das geht, mit Beispielen",
 }

@@ -7,13 +7,18 @@ from __future__ import annotations
 
 import json
 import math
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import discord as discord_py
 import yaml
-from discord import app_commands
 
-from bot import discord, slack
+from bot import slack
+from bot.discord_commands import Translator, Tree
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
+T = TypeVar("T")
 
 PLACEHOLDER: Final = "https://your-bot.example.com"
 
@@ -50,8 +55,18 @@ def for_slack(url: str = PLACEHOLDER) -> dict[str, Any]:
 
 def for_discord() -> list[dict[str, Any]]:
     """Return the commands as they are registered with Discord."""
-    tree = app_commands.CommandTree(discord_py.Client(intents=discord_py.Intents(guilds=True)))
-    return [discord.imagine_command(None).to_dict(tree)]
+    tree, translator = Tree(discord_py.Client(intents=discord_py.Intents(guilds=True))), Translator()
+    return [_at_once(command.get_translated_payload(tree, translator)) for command in tree.get_commands()]
+
+
+def _at_once(work: Coroutine[Any, Any, T]) -> T:
+    """Return the result of work that never waits: the library's is asynchronous because other translators are."""
+    try:
+        work.send(None)
+    except StopIteration as done:
+        result: T = done.value
+        return result
+    raise RuntimeError("that waited")
 
 
 def as_yaml(manifest: Any) -> str:

@@ -18,6 +18,8 @@ CORE = {"errors", "models", "request", "texts"}
 DOCTOR = {"doctor.finding", "doctor.setup", "doctor.ask"}
 EDGE = CORE | {"actions", "command", "courier", "desk", "store", "styles", "upload"}
 
+DISCORD = {f"discord_{room}" for room in ("answers", "buttons", "commands", "forms", "http", "reply")}
+
 # Each module, the modules of ours it may import, and the libraries of others. `bot` is the package itself.
 MAP: dict[str, tuple[set[str], set[str]]] = {
     "__init__": ({"deploy"}, set()),  # for whoever asks for `bot.app`
@@ -41,11 +43,17 @@ MAP: dict[str, tuple[set[str], set[str]]] = {
     "actions": (CORE | {"courier"}, set()),
     "desk": (CORE | {"actions", "command", "courier", "store"}, set()),
     "slack": (EDGE, {"slack_sdk", "slack_bolt", "aiohttp"}),
-    "discord": (EDGE, {"discord", "nacl", "aiohttp"}),
+    "discord_http": (CORE | {"desk"}, {"discord", "aiohttp"}),
+    "discord_reply": (EDGE | {"discord_http", "recipe"}, {"discord"}),
+    "discord_answers": (EDGE | {"discord_http", "discord_reply"}, {"discord"}),
+    "discord_forms": (EDGE | {"discord_answers"}, {"discord"}),
+    "discord_buttons": (EDGE | {"discord_answers", "discord_forms", "discord_reply", "recipe"}, {"discord"}),
+    "discord_commands": (EDGE | {"discord_answers", "discord_forms"}, {"discord"}),
+    "discord": (EDGE | DISCORD, {"discord", "nacl", "aiohttp"}),
     "page": (EDGE, set()),
     "web": (EDGE | {"slack", "discord", "page", "bot"}, {"fastapi", "pydantic", "slack_bolt"}),
     "platforms": (CORE | {"desk", "slack", "discord"}, {"aiohttp"}),
-    "manifest": (CORE | {"slack", "discord"}, {"discord", "yaml"}),
+    "manifest": (CORE | {"slack", "discord_commands"}, {"discord", "yaml"}),
     "status": (CORE | {"store"}, {"aiohttp"}),
     "doctor.finding": (set(), set()),
     "doctor.setup": ({"doctor.finding", "slack", "discord", "status"}, {"aiohttp"}),
@@ -73,7 +81,7 @@ KNOWS = {
     "fastapi": {"web", "deploy"},
     "slack_sdk": {"slack"},
     "slack_bolt": {"slack", "web"},
-    "discord": {"discord", "manifest"},
+    "discord": {"discord", "manifest", *DISCORD},
     "nacl": {"discord"},
     "sqlite3": {"store"},
     "typer": {"__main__"},

@@ -19,7 +19,7 @@ import pytest
 
 import bot
 from bot import deploy
-from bot.discord import IN_TIME
+from bot.discord_http import IN_TIME
 from bot.errors import NotTaken, Told, TooLarge
 from bot.models import ROWS, SKETCH
 from bot.request import Event, Finished, ImageRequest, Job, Started, Waking, compose

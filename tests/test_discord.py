@@ -9,7 +9,6 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from discord import File
 from PIL import Image
 
 from bot import recipe
@@ -151,21 +150,17 @@ async def test_where_the_bot_may_not_post_it_sends_a_dm(access: Access, discord:
     assert discord.channels[message.channel_id].type is ChannelType.DM
 
 
-async def test_an_answer_that_can_be_edited_but_not_with_a_picture_says_so(
-    discord: DiscordServer, service: Service, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("bot.discord._files", lambda outcome: [_too_large()] if outcome.pictures else [])
+async def test_an_answer_that_can_be_edited_but_not_with_a_picture_says_so(discord: DiscordServer, service: Service) -> None:
     channel = discord.add_channel(guild_id=discord.guild, access=Access.MISSING_ACCESS)
     eve = discord.add_user("eve", closed_dms=True)
+    service.generator.gate.clear()
     answer = await discord.imagine(service.url, {"prompt": "a fox"}, channel=channel, user=eve)
+    discord.attachment_size_limit = 10  # which is not what the payload said
+    service.generator.gate.set()
     await until(lambda: not service.desk_is_busy())
     assert answer.message
     assert "imagine show" in answer.message.content
     discord.violations.clear()  # that file was against the rules
-
-
-def _too_large() -> File:
-    return File(io.BytesIO(bytes(11 * 1024 * 1024)), filename="large.png")
 
 
 async def test_what_cannot_be_delivered_at_all_is_kept(discord: DiscordServer, service: Service) -> None:
@@ -179,7 +174,7 @@ async def test_what_cannot_be_delivered_at_all_is_kept(discord: DiscordServer, s
 async def test_an_answer_that_discord_never_got_is_made_good_in_the_channel(
     discord: DiscordServer, service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bot.discord.SETTLES", 0.05)
+    monkeypatch.setattr("bot.discord_reply.SETTLES", 0.05)
     service.generator.gate.clear()
     answer = await discord.imagine(service.url, {"prompt": "a fox"})
     assert answer.interaction
@@ -218,7 +213,7 @@ async def test_a_fault_on_the_way_changes_nothing(
 
 
 async def test_statuses_keep_their_distance(discord: DiscordServer, service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bot.discord._Reply.edit_every", 0.1)
+    monkeypatch.setattr("bot.discord_reply.Reply.edit_every", 0.1)
     service.generator.step_seconds = 0.03
     message = await imagine(discord, service, steps=20)
     steps = [edit.time for edit in message.edits if "step " in edit.content]
@@ -246,5 +241,6 @@ async def test_the_library_keeps_nothing_of_past_interactions(discord: DiscordSe
 async def test_commands_are_registered(discord: DiscordServer, service: Service) -> None:
     platform = service.parts.discord
     assert isinstance(platform, Discord)
-    assert await platform.register() == 1
-    assert [command["name"] for command in discord.commands[""]] == ["imagine"]
+    assert await platform.register() == 4
+    names = ["imagine", "imagine-settings", "imagine-help", "Imagine this"]
+    assert [command["name"] for command in discord.commands[""]] == names

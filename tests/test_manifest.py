@@ -11,20 +11,22 @@ from urllib.parse import urlsplit
 import pytest
 import yaml
 
-from bot import command, discord, manifest, slack
-from bot.models import MODELS
-from bot.request import MAX_PICTURES, PROMPT_LIMIT, SEEDS
+from bot import command, discord_commands, manifest, slack
+from bot.models import ROWS
+from bot.request import LEAST_STRENGTH, MAX_PICTURES, PROMPT_LIMIT, SEEDS
+from bot.texts import say
 from tests.fakes import schemas
 
 FILES = Path(__file__).parent.parent / "manifests"
-STRING, INTEGER, NUMBER = 3, 4, 10  # Discord's kinds of options
+STRING, INTEGER, NUMBER, ATTACHMENT = 3, 4, 10, 11  # Discord's kinds of options
+MESSAGE = 3  # a kind of command
+FOR_SERVERS, FOR_PEOPLE = range(2)
 GUILD, BOT_DM, PRIVATE_CHANNEL = range(3)  # Discord's contexts
 
 
 @pytest.fixture
 def imagine() -> dict[str, Any]:
-    (only,) = manifest.for_discord()
-    return only
+    return next(command for command in manifest.for_discord() if command["name"] == "imagine")
 
 
 @pytest.fixture
@@ -91,41 +93,55 @@ def test_slacks_hint_can_be_typed() -> None:
     assert command.read(slash["usage_hint"]).prompt == "a red fox in the snow"
 
 
-def test_discords_limits_are_kept(imagine: dict[str, Any]) -> None:
-    assert len(imagine["options"]) <= 25
-    for named in (imagine, *imagine["options"]):
+@pytest.mark.parametrize("made", [c for c in manifest.for_discord() if c["type"] != MESSAGE], ids=lambda made: made["name"])
+def test_discords_limits_are_kept(made: dict[str, Any]) -> None:
+    assert len(made["options"]) <= 25
+    assert len(json.dumps(made, ensure_ascii=False)) <= 8000
+    for named in (made, *made["options"]):
         assert named["name"] == named["name"].lower()
         assert 1 <= len(named["name"]) <= 32
-        assert 1 <= len(named["description"]) <= 100
+        assert all(1 <= len(words) <= 100 for words in (named["description"], *named["description_localizations"].values()))
         choices = named.get("choices") or []
         assert len(choices) <= 25
         assert all(1 <= len(choice["name"]) <= 100 for choice in choices)
 
 
-def test_discord_asks_for_the_prompt_first_and_for_nothing_else(imagine: dict[str, Any]) -> None:
-    required = [option.get("required", False) for option in imagine["options"]]
-    assert required == [True] + [False] * (len(required) - 1)
+def test_discord_asks_for_the_prompt_first_and_insists_on_nothing(imagine: dict[str, Any]) -> None:
+    assert not any(option.get("required") for option in imagine["options"])
     assert imagine["options"][0]["name"] == "prompt"
 
 
+def test_the_menu_of_a_message_has_a_command_with_a_name_in_every_language() -> None:
+    (menu,) = (command for command in manifest.for_discord() if command["type"] == MESSAGE)
+    assert (menu["name"], menu["name_localizations"]) == ("Imagine this", {"de": "Zeichne das"})
+
+
 def test_every_flag_of_the_grammar_is_an_option_with_its_words(options: dict[str, dict[str, Any]]) -> None:
-    assert options.keys() - {"prompt"} == set(discord.OPTIONS) <= command.FLAGS.keys()
-    for name in options.keys() - {"prompt"}:
-        assert options[name]["description"] == command.FLAGS[name].about
+    assert options.keys() - {"prompt", "image"} == set(discord_commands.OPTIONS) <= command.FLAGS.keys()
+    assert command.FLAGS.keys() - options.keys() == {"vary", "help"}  # which nobody types, and which is a command
+    for name in options.keys() - {"prompt", "image"}:
+        about = command.FLAGS[name].about
+        assert options[name]["description"] == about
+        assert options[name]["description_localizations"] == {"de": say("de", about)}
 
 
 @pytest.mark.parametrize(
     ("name", "kind", "limits"),
     [
-        ("prompt", STRING, {"min_length": 1, "max_length": PROMPT_LIMIT}),
+        ("prompt", STRING, {"min_length": 1, "max_length": command.LONGEST}),
         ("no", STRING, {"min_length": 1, "max_length": PROMPT_LIMIT}),
         ("n", INTEGER, {"min_value": 1, "max_value": MAX_PICTURES}),
         ("seed", INTEGER, {"min_value": 0, "max_value": SEEDS - 1}),
-        ("steps", INTEGER, {"min_value": 1, "max_value": max(model.max_inference_steps for model in MODELS.values())}),
-        ("guidance", NUMBER, {"min_value": 0, "max_value": max(model.max_guidance_scale for model in MODELS.values())}),
+        ("steps", INTEGER, {"min_value": 1, "max_value": max(model.max_inference_steps for model in ROWS.values())}),
+        ("guidance", NUMBER, {"min_value": 0, "max_value": max(model.max_guidance_scale for model in ROWS.values())}),
         ("ar", STRING, {}),
         ("size", STRING, {}),
-        ("model", STRING, {}),
+        ("model", STRING, {"autocomplete": True}),
+        ("style", STRING, {"autocomplete": True}),
+        ("image", ATTACHMENT, {}),
+        ("strength", NUMBER, {"min_value": LEAST_STRENGTH, "max_value": 1}),
+        ("upscale", INTEGER, {"min_value": 1, "max_value": 2}),
+        ("repeat", INTEGER, {"min_value": 1, "max_value": MAX_PICTURES}),
     ],
 )
 def test_discord_holds_people_to_our_limits(
@@ -135,19 +151,17 @@ def test_discord_holds_people_to_our_limits(
     assert limits.items() <= options[name].items()
 
 
-@pytest.mark.parametrize("name", ["ar", "model"])
+@pytest.mark.parametrize("name", ["ar"])
 def test_every_choice_that_discord_offers_can_be_drawn(options: dict[str, dict[str, Any]], name: str) -> None:
     assert options[name]["choices"]
     for choice in options[name]["choices"]:
         assert command.read("a fox", options={name: choice["value"]}).prompt == "a fox"
 
 
-def test_discord_offers_every_model(options: dict[str, dict[str, Any]]) -> None:
-    assert [choice["value"] for choice in options["model"]["choices"]] == list(MODELS)
-
-
-def test_the_command_is_there_in_servers_and_in_private(imagine: dict[str, Any]) -> None:
-    assert set(imagine["contexts"]) == {GUILD, BOT_DM, PRIVATE_CHANNEL}
+@pytest.mark.parametrize("made", manifest.for_discord(), ids=lambda made: made["name"])
+def test_a_command_is_there_in_servers_and_in_private_for_servers_and_for_people(made: dict[str, Any]) -> None:
+    assert set(made["contexts"]) == {GUILD, BOT_DM, PRIVATE_CHANNEL}
+    assert set(made["integration_types"]) == {FOR_SERVERS, FOR_PEOPLE}
 
 
 @pytest.mark.skipif(bool(lacking := schemas.missing(schemas.SLACK_MANIFEST)), reason=lacking or "")

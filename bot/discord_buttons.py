@@ -1,0 +1,144 @@
+"""What happens when somebody in Discord presses a button: any process can tell from the button itself, a month later too."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, Final
+
+import discord
+from discord import ui
+
+from bot import actions, command
+from bot.actions import Action, Press
+from bot.courier import attempt
+from bot.discord_answers import caller, language, order_taken, privately, tell
+from bot.discord_forms import Draft, open_form
+from bot.discord_reply import commands_in, copyable
+from bot.errors import BadRequest, Busy, NotTaken, Refused
+from bot.texts import Phrase, say
+from bot.upload import fetch
+
+if TYPE_CHECKING:
+    import re
+    from collections.abc import Sequence
+
+    from bot.discord_answers import Interaction
+    from bot.request import ImageRequest
+
+RECALL: Final = 1.0  # seconds to read a message's pictures: the desk needs the rest of what Discord waits
+HEAD: Final = 2**16  # bytes of a picture, in which its recipe is
+
+DISCARDED: Final = Phrase("Nothing is drawn.")
+DELETING: Final = Phrase("Deleted.")
+
+
+class Pressed(ui.DynamicItem[ui.Button[ui.View]], template=actions.PATTERN):
+    """A button of ours that somebody pressed."""
+
+    def __init__(self, button: ui.Button[ui.View], press: Press) -> None:
+        """Take the button as it is in the message, and what it says."""
+        super().__init__(button)
+        self.press = press
+
+    @classmethod
+    async def from_custom_id(  # type: ignore[override]
+        cls, _interaction: Interaction, item: ui.Button[ui.View], match: re.Match[str], /
+    ) -> Pressed:
+        """Make it anew from what Discord kept of it."""
+        press = Press.unpack(match.string)
+        assert press  # noqa: S101  the library has matched the very pattern
+        return cls(item, press)
+
+    async def callback(self, interaction: Interaction) -> None:  # type: ignore[override]
+        """Do what it says; what cannot be done is told to who pressed it."""
+        failure = await attempt(DO.get(self.press.action, _draw)(interaction, self.press))
+        if isinstance(failure, Exception):
+            await tell(interaction, failure)
+
+
+async def _draw(interaction: Interaction, press: Press) -> None:
+    """Redraw, vary or upscale."""
+    desk = interaction.client.desk
+    await order_taken(interaction, await desk.press(press, caller(interaction), _Recall(interaction)))
+
+
+async def _confirm(interaction: Interaction, press: Press) -> None:
+    await order_taken(interaction, await interaction.client.desk.confirm(press, caller(interaction)))
+
+
+async def _discard(interaction: Interaction, _press: Press) -> None:
+    words = say(language(interaction.locale), DISCARDED)
+    await interaction.response.edit_message(content=words, view=None)
+
+
+async def _edit(interaction: Interaction, press: Press) -> None:
+    desk = interaction.client.desk
+    requests = await desk.requests_of(press, _Recall(interaction))
+    record = await desk.store.record(press.job_id)
+    await open_form(interaction, Draft.of(requests, record.job.words if record else ""))
+
+
+async def _details(interaction: Interaction, press: Press) -> None:
+    desk = interaction.client.desk
+    await privately(interaction, copyable(await desk.details(press, caller(interaction), _Recall(interaction))))
+
+
+async def _cancel(interaction: Interaction, press: Press) -> None:
+    words = await interaction.client.desk.cancel(press, caller(interaction), _moderates(interaction))
+    await privately(interaction, words)
+
+
+async def _delete(interaction: Interaction, press: Press) -> None:
+    """Take the pictures off the message at once; the courier deletes the message itself, and the files that we keep."""
+    assert interaction.message  # noqa: S101  a button is on a message
+    who = caller(interaction, message=str(interaction.message.id))
+    await interaction.client.desk.delete(press, who, _Recall(interaction), _moderates(interaction))
+    words = say(language(interaction.locale), DELETING)
+    await interaction.response.edit_message(content=words, attachments=[], embeds=[], view=None)
+
+
+DO: Final = {
+    Action.DRAW: _confirm,
+    Action.DISCARD: _discard,
+    Action.EDIT: _edit,
+    Action.DETAILS: _details,
+    Action.CANCEL: _cancel,
+    Action.DELETE: _delete,
+}
+
+
+def _moderates(interaction: Interaction) -> Any:
+    """Return what finds out whether somebody may delete others' messages here."""
+
+    async def moderates() -> bool:
+        return interaction.permissions.manage_messages
+
+    return moderates
+
+
+class _Recall:
+    """Reads off a message what was asked for, where the store has forgotten it."""
+
+    def __init__(self, interaction: Interaction) -> None:
+        self._message, self._client = interaction.message, interaction.client
+
+    async def __call__(self) -> Sequence[ImageRequest]:
+        """Return the requests, or none where the message does not say; raise `NotTaken` where it cannot be read just now."""
+        from bot import recipe  # the doors open without what reads pictures
+
+        if not self._message:
+            return []
+        if commands := commands_in(self._message.embeds):
+            return [command.read(each) for each in commands]
+        try:
+            async with asyncio.timeout(RECALL):
+                heads = await asyncio.gather(*(self._head(each) for each in self._message.attachments))
+            requests = [recipe.inside(head) for head in heads]
+        except (Busy, TimeoutError) as error:
+            raise NotTaken from error
+        except (Refused, BadRequest):
+            return []
+        return recipe.together(requests)
+
+    async def _head(self, attachment: discord.Attachment) -> bytes:
+        return await fetch(self._client.session, attachment.url, origins=self._client.files, head=HEAD)

@@ -1,0 +1,185 @@
+"""The commands that people find in Discord: `/imagine` and its kin, and what the menu of a message offers.
+
+https://discord.com/developers/docs/interactions/application-commands
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import discord
+from discord import app_commands
+
+from bot import command, texts
+from bot.discord_answers import caller, language, privately, tell
+from bot.discord_forms import Draft, draw, open_form
+from bot.errors import BadRequest
+from bot.models import MODELS, ROWS
+from bot.request import LEAST_STRENGTH, MAX_PICTURES, PROMPT_LIMIT, SEEDS, UPSCALES, shorten
+from bot.styles import STYLES
+from bot.texts import ENGLISH, Phrase, say
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from bot.discord_answers import Interaction
+
+SHAPES: Final = ("1:1", "3:2", "2:3", "4:3", "3:4", "16:9", "9:16")
+# Of all models that there are: the commands are the same for every deployment, whichever models that offers.
+MOST_STEPS: Final = max(row.max_inference_steps for row in ROWS.values())
+MOST_GUIDANCE: Final = max(row.max_guidance_scale for row in ROWS.values())
+CHOICES: Final = 25  # that Discord shows
+CHOICE: Final = 100  # characters
+PICTURES: Final = frozenset({"image/png", "image/jpeg", "image/webp", "image/gif"})
+
+OPTIONS: Final = ("n", "ar", "size", "seed", "no", "steps", "guidance", "model", "style", "strength", "upscale", "repeat")
+NOT_READABLE: Final = Phrase("That is not a picture that I can read. PNG, JPEG, WebP and GIF work.")
+ANYWHERE: Final = {"guilds": True, "dms": True, "private_channels": True}
+
+
+async def _models(interaction: Interaction, typed: str) -> list[app_commands.Choice[str]]:
+    named = ((model.name, model.about) for model in MODELS.values())
+    return _matching(named, typed, language(interaction.locale))
+
+
+async def _styles(interaction: Interaction, typed: str) -> list[app_commands.Choice[str]]:
+    named = ((style.name, style.about) for style in STYLES.values())
+    return _matching(named, typed, language(interaction.locale))
+
+
+def _matching(named: Iterable[tuple[str, str]], typed: str, language: str) -> list[app_commands.Choice[str]]:
+    """Offer what has the typed letters in it, in its name or in what is said about it."""
+    described = ((name, f"{name}: {say(language, about)}") for name, about in named)
+    found = [(name, text) for name, text in described if typed.strip().lower() in text.lower()]
+    return [app_commands.Choice(name=shorten(text, CHOICE), value=name) for name, text in found[:CHOICES]]
+
+
+def _shapes() -> list[app_commands.Choice[str]]:
+    return [app_commands.Choice(name=shape, value=shape) for shape in SHAPES]
+
+
+@app_commands.command(name="imagine", description=Phrase("Draw a picture of what you type"))
+@app_commands.describe(
+    prompt=Phrase("What you want to see; flags such as --ar 3:2 work here too. Nothing opens a form"),
+    image=Phrase("a picture to start from"),
+    **{name: command.FLAGS[name].about for name in OPTIONS},
+)
+@app_commands.choices(ar=_shapes())
+@app_commands.autocomplete(model=_models, style=_styles)
+@app_commands.allowed_contexts(**ANYWHERE)
+@app_commands.allowed_installs(guilds=True, users=True)
+async def imagine(
+    interaction: Interaction,
+    prompt: app_commands.Range[str, 1, command.LONGEST] | None = None,
+    n: app_commands.Range[int, 1, MAX_PICTURES] | None = None,
+    ar: str | None = None,
+    size: str | None = None,
+    seed: app_commands.Range[int, 0, SEEDS - 1] | None = None,
+    no: app_commands.Range[str, 1, PROMPT_LIMIT] | None = None,
+    steps: app_commands.Range[int, 1, MOST_STEPS] | None = None,
+    guidance: app_commands.Range[float, 0.0, MOST_GUIDANCE] | None = None,
+    model: str | None = None,
+    style: str | None = None,
+    image: discord.Attachment | None = None,
+    strength: app_commands.Range[float, LEAST_STRENGTH, 1.0] | None = None,
+    upscale: app_commands.Range[int, min(UPSCALES), max(UPSCALES)] | None = None,
+    repeat: app_commands.Range[int, 1, MAX_PICTURES] | None = None,
+) -> None:
+    """Draw, or open the form where there is nothing to draw yet."""
+    values = (n, ar, size, seed, no, steps, guidance, model, style, strength, upscale, repeat)
+    options: Mapping[str, object] = dict(zip(OPTIONS, values, strict=True))
+    start = _address(image) if image else ""
+    desk, who = interaction.client.desk, caller(interaction)
+    if prompt is None:
+        defaults = await desk.defaults(who)
+        given = {name: value for name, value in options.items() if value is not None}
+        await open_form(interaction, Draft.typed("", {"model": desk.model} | defaults | given, start))
+    elif (shown := await desk.settings(prompt, who)) is not None:
+        await privately(interaction, shown)
+    else:
+        await draw(interaction, Draft.typed(prompt, options, start), options)
+
+
+@app_commands.command(name="imagine-settings", description=Phrase("What I add to all your commands: show it, or change it"))
+@app_commands.describe(reset=Phrase("forget all of it first"), **{name: command.FLAGS[name].about for name in command.KEPT})
+@app_commands.choices(ar=_shapes())
+@app_commands.autocomplete(model=_models, style=_styles)
+@app_commands.allowed_contexts(**ANYWHERE)
+@app_commands.allowed_installs(guilds=True, users=True)
+async def imagine_settings(
+    interaction: Interaction,
+    model: str | None = None,
+    ar: str | None = None,
+    size: str | None = None,
+    n: app_commands.Range[int, 1, MAX_PICTURES] | None = None,
+    style: str | None = None,
+    reset: bool = False,  # noqa: FBT001, FBT002  this is how Discord's options are written
+) -> None:
+    """Show what is remembered for somebody, changed if they say so."""
+    desk, who = interaction.client.desk, caller(interaction)
+    given = {"model": model, "ar": ar, "size": size, "n": n, "style": style}
+    changes = {name: str(value) for name, value in given.items() if value is not None}
+    defaults = {} if reset else await desk.defaults(who)
+    if changes or reset:
+        await desk.set_defaults(who, defaults | changes)
+    await privately(interaction, desk.shown(defaults | changes, who.language))
+
+
+@app_commands.command(name="imagine-help", description=Phrase("How this works, with examples"))
+@app_commands.allowed_contexts(**ANYWHERE)
+@app_commands.allowed_installs(guilds=True, users=True)
+async def imagine_help(interaction: Interaction) -> None:
+    """Explain the command."""
+    raise command.HelpWanted(interaction.client.desk.model)
+
+
+@app_commands.context_menu(name=Phrase("Imagine this"))
+@app_commands.allowed_contexts(**ANYWHERE)
+@app_commands.allowed_installs(guilds=True, users=True)
+async def imagine_this(interaction: Interaction, message: discord.Message) -> None:
+    """Open the form with a message's words, and its picture to start from."""
+    desk = interaction.client.desk
+    defaults = await desk.defaults(caller(interaction))
+    picture = next((file for file in message.attachments if file.content_type in PICTURES), None)
+    words = message.clean_content
+    if message.author.id == interaction.application_id and picture:  # one of ours: the words above it are not all
+        words = picture.description or ""
+    start = picture.url if picture else ""
+    await open_form(interaction, Draft.typed(words, {"model": desk.model} | defaults, start))
+
+
+def _address(image: discord.Attachment) -> str:
+    """Return where a picture lies; say at once what will not do, before anything is promised."""
+    if image.content_type not in PICTURES:
+        raise BadRequest(NOT_READABLE)
+    return image.url
+
+
+COMMANDS: Final[tuple[Any, ...]] = (imagine, imagine_settings, imagine_help, imagine_this)
+
+
+class Tree(app_commands.CommandTree[Any]):
+    """Our commands; it tells the person what went wrong, for them alone."""
+
+    def __init__(self, client: discord.Client) -> None:
+        """Add them all."""
+        super().__init__(client)
+        for each in COMMANDS:
+            self.add_command(each)
+
+    async def on_error(self, interaction: Interaction, error: app_commands.AppCommandError, /) -> None:
+        """Say what went wrong."""
+        await tell(interaction, getattr(error, "original", error))
+
+
+class Translator(app_commands.Translator):
+    """Puts what is said about the commands into our other languages; their names are the same in all."""
+
+    async def translate(
+        self, string: app_commands.locale_str, locale: discord.Locale, context: app_commands.TranslationContextTypes
+    ) -> str | None:
+        """Return the words, or None where the English ones serve."""
+        del context
+        spoken = texts.language(locale.value)
+        words = say(spoken, string.message)
+        return None if spoken == ENGLISH or words == string.message else words
