@@ -13,7 +13,6 @@ from bot.doctor.finding import Finding, right, unknown, wrong
 from bot.doctor.setup import DISCORD_APP, VARIABLES, Setup
 
 REGISTER: Final = "Run `imagine register`; for a bot on Modal, `modal run -m bot.deploy::register`."
-OTHER_MODELS: Final = "the models on offer"
 # The fields of a command that we set; Discord adds others, and leaves out those that are null, false or empty.
 MEANT: Final = {
     *("name", "type", "description", "options", "required", "choices", "value", "autocomplete", "channel_types"),
@@ -64,19 +63,21 @@ def _commands(known: Any) -> Iterator[Finding]:
     """Compare what Discord knows with what `imagine register` would tell it."""
     ours = {command["name"]: _meaning(command) for command in manifest.for_discord()}
     theirs = {command["name"]: _meaning(command) for command in known} if isinstance(known, list) else {}
-    for name in sorted(ours.keys() | theirs.keys()):
-        if ours.get(name) == theirs.get(name):
-            yield right(f"Discord knows /{name} as it is here.")
-        elif name not in theirs:
-            yield wrong(f"Discord does not know /{name}.", REGISTER)
+    if unheard := [_called(name) for name in ours if name not in theirs]:
+        yield wrong(f"Discord does not know {', '.join(unheard)}.", REGISTER)
+    for name in sorted(theirs):
+        if ours.get(name) == theirs[name]:
+            yield right(f"Discord knows {_called(name)} as it is here.")
         elif name not in ours:
-            yield wrong(f"Discord offers /{name}, which this bot does not have.", REGISTER)
-        elif (changed := _changed(ours[name], theirs[name])) == OTHER_MODELS:  # a bot on Modal has more than this machine
-            yield unknown(
-                f"Discord's /{name} offers other models than there are here: right if the bot runs elsewhere.", REGISTER
-            )
+            yield wrong(f"Discord offers {_called(name)}, which this bot does not have.", REGISTER)
         else:
-            yield wrong(f"Discord knows another /{name}; what differs: {changed}.", REGISTER)
+            changed = _changed(ours[name], theirs[name])
+            yield wrong(f"Discord knows another {_called(name)}; what differs: {changed}.", REGISTER)
+
+
+def _called(name: str) -> str:
+    """Write a command as people see it: what is typed has a slash, and what is in the menu of a message has capitals."""
+    return f"/{name}" if name == name.lower() else f"“{name}”"
 
 
 def _meaning(part: Any) -> Any:
@@ -86,7 +87,7 @@ def _meaning(part: Any) -> Any:
         return sorted(parts) if all(isinstance(each, int) for each in parts) else parts
     if not isinstance(part, dict):
         return part
-    return {k: _meaning(v) for k, v in part.items() if k in MEANT and v is not None and v is not False and v != []}
+    return {k: _meaning(v) for k, v in part.items() if k in MEANT and v is not None and v is not False and v not in ([], "")}
 
 
 def _changed(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> str:
@@ -95,8 +96,6 @@ def _changed(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> str:
         return ", ".join(fields)
     mine, other = ({option["name"]: option for option in about.get("options", [])} for about in (ours, theirs))
     names = [name for name in mine | other if mine.get(name) != other.get(name)]
-    if names == ["model"] and len(mine) == len(other) and mine["model"] | {"choices": []} == other["model"] | {"choices": []}:
-        return OTHER_MODELS
     return f"the options {', '.join(names)}" if names else "the order of its options"
 
 
