@@ -148,8 +148,8 @@ class Desk:
         proposed = await self._soon(self.store.recall(f"proposal {press.job_id}"))
         if proposed is None:
             raise Told(GONE)
-        job = replace(Job.load(proposed), claim=f"proposal {press.job_id}", reply_to=caller.reply_to)
-        return await self.submit(job)
+        job = Job.load(proposed)
+        return await self.submit(replace(caller, claim=f"proposal {press.job_id}").job(job.requests, words=job.words))
 
     async def press(self, press: Press, caller: Caller, recall: Recall) -> Job:
         """Redraw, vary or upscale."""
