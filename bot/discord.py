@@ -17,7 +17,7 @@ from nacl.exceptions import BadSignatureError
 from nacl.signing import VerifyKey
 
 from bot.courier import Pace
-from bot.discord_buttons import Pressed
+from bot.discord_buttons import Pressed, Strange
 from bot.discord_commands import Translator, Tree
 from bot.discord_forms import Again, form
 from bot.discord_http import API_URL, Callback, Client, InteractionType, sent
@@ -58,7 +58,7 @@ class Discord:
         self._key = VerifyKey(bytes.fromhex(public_key))
         self.client = Client(int(application_id), token, session, api_url=api_url, desk=desk)
         self.client.form = form
-        self.client.add_dynamic_items(Pressed, Again)
+        self.client.add_dynamic_items(Pressed, Again, Strange)
         self.tree = Tree(self.client)
 
     def verify(self, headers: Mapping[str, str], body: bytes) -> None:
@@ -74,7 +74,7 @@ class Discord:
     async def answer(self, body: bytes) -> dict[str, Any]:
         """Answer a verified interaction. Raises `BadRequest` for a body that is not one."""
         try:
-            interaction = json.loads(body)
+            interaction = json.loads(_whole(body))
             if interaction["type"] == InteractionType.PING:
                 return {"type": Callback.PONG}
             answer = self.client.receive(interaction)
@@ -90,6 +90,13 @@ class Discord:
         """Put our commands to Discord in place of all it knew; return how many it knows now."""
         await self.tree.set_translator(Translator())
         return len(await sent(self.tree.sync()))
+
+
+def _whole(body: bytes) -> bytes:
+    """Repair what JSON can write and nobody can send on: half of a surrogate pair becomes a question mark."""
+    if b"\\u" not in body:
+        return body
+    return json.dumps(json.loads(body), ensure_ascii=False).encode(errors="replace")
 
 
 def _too_late(locale: str) -> dict[str, Any]:

@@ -12,9 +12,9 @@ from bot import actions, command
 from bot.actions import Action, Press
 from bot.courier import attempt
 from bot.discord_answers import caller, language, order_taken, privately, tell
-from bot.discord_forms import Draft, open_form
+from bot.discord_forms import AGAIN_ID, Draft, open_form
 from bot.discord_reply import commands_in, copyable
-from bot.errors import BadRequest, Busy, NotTaken, Refused
+from bot.errors import BadRequest, Busy, NotTaken, Refused, Told
 from bot.texts import Phrase, say
 from bot.upload import fetch
 
@@ -54,6 +54,19 @@ class Pressed(ui.DynamicItem[ui.Button[ui.View]], template=actions.PATTERN):
         failure = await attempt(DO.get(self.press.action, _draw)(interaction, self.press))
         if isinstance(failure, Exception):
             await tell(interaction, failure)
+
+
+class Strange(ui.DynamicItem[ui.Button[ui.View]], template=rf"(?!(?:{actions.PATTERN}|{AGAIN_ID})$).*"):
+    """A button that we do not know any more, or not yet."""
+
+    @classmethod
+    async def from_custom_id(cls, _interaction: Interaction, item: ui.Button[ui.View], _match: re.Match[str], /) -> Strange:  # type: ignore[override]
+        """Take it as it is."""
+        return cls(item)
+
+    async def callback(self, interaction: Interaction) -> None:  # type: ignore[override]
+        """Say so."""
+        await tell(interaction, Told("That button is of another version of me. Please type your command again."))
 
 
 async def _draw(interaction: Interaction, press: Press) -> None:

@@ -41,6 +41,7 @@ TITLE: Final = Phrase("Draw a picture")
 AGAIN: Final = Phrase("Correct it")
 LOST: Final = Phrase("I don't have that any more. Please type it again.")
 FLAGS_ABOUT: Final = Phrase("For example --size 320x224 --steps 20 --guidance 2 --seed 7 --n 4")
+AGAIN_ID: Final = "imagine:again:(?P<name>[0-9a-f]{24})"
 FORM: Final = re.compile(r"imagine:form:([0-9a-f]{24})?")
 
 
@@ -134,13 +135,13 @@ class Form(ui.Modal):
         await tell(interaction, error)
 
 
-def form(custom_id: str, locale: discord.Locale) -> Form | None:
+def form(custom_id: str, locale: discord.Locale) -> Form:
     """Make the form anew that has this custom_id, to take what was typed into it."""
     found = FORM.fullmatch(custom_id)
-    return Form(Draft(), language(locale), found[1] or "") if found else None
+    return Form(Draft(), language(locale), (found and found[1]) or "")
 
 
-class Again(ui.DynamicItem[ui.Button[ui.View]], template=r"imagine:again:(?P<name>[0-9a-f]{24})"):
+class Again(ui.DynamicItem[ui.Button[ui.View]], template=AGAIN_ID):
     """A button that opens the form again, with what was typed."""
 
     def __init__(self, name: str, language: str) -> None:

@@ -17,7 +17,8 @@ import aiohttp
 import discord
 from discord.http import MultipartParameters, Route
 from discord.user import ClientUser
-from discord.webhook.async_ import AsyncWebhookAdapter, async_context
+from discord.webhook import async_ as webhooks
+from discord.webhook.async_ import AsyncDeferredLock, AsyncWebhookAdapter, async_context
 
 from bot.errors import Busy, NotTaken, Refused, retry_after
 
@@ -55,6 +56,8 @@ class Callback(IntEnum):
 class Client(discord.Client):
     """A client that is ready for work without having called Discord, and knows the desk."""
 
+    form: Callable[[str, discord.Locale], discord.ui.Modal]  # makes a form anew from its custom_id
+
     def __init__(
         self, application_id: int, token: str, session: aiohttp.ClientSession, *, api_url: str, desk: Desk | None
     ) -> None:
@@ -65,7 +68,6 @@ class Client(discord.Client):
         self.session, self._desk = session, desk
         # Whoever stands in for Discord's API stands in for its file servers too.
         self.files = FILES if api_url == API_URL else frozenset({"/".join(api_url.split("/")[:3])})
-        self.form: Callable[[str, discord.Locale], discord.ui.Modal | None] = lambda _id, _locale: None
         self.loop = self.http.loop = self._connection.loop = asyncio.get_running_loop()
         self.http._global_over = asyncio.Event()
         self.http._global_over.set()
@@ -101,9 +103,23 @@ class Client(discord.Client):
         """Make the form that was sent off anew: the library would look for the very one that it sent."""
         interaction: Any = discord.Interaction(data=payload, state=self._connection)  # type: ignore[arg-type]
         data = payload["data"]
-        if form := self.form(data["custom_id"], interaction.locale):
-            task = form._dispatch_submit(interaction, data["components"], data.get("resolved", {}))
-            self._connection._view_store.add_task(task)
+        form = self.form(data["custom_id"], interaction.locale)
+        task = form._dispatch_submit(interaction, data["components"], data.get("resolved", {}))
+        self._connection._view_store.add_task(task)
+
+
+class _Lock(AsyncDeferredLock):
+    """The library's own waits for a limit to pass, and stays locked where that is cancelled: all others would wait for ever."""
+
+    async def __aexit__(self, *_: object) -> None:
+        try:
+            if self.delta:
+                await asyncio.sleep(self.delta)
+        finally:
+            self.lock.release()
+
+
+webhooks.AsyncDeferredLock = _Lock  # type: ignore[misc]
 
 
 class Answer(AsyncWebhookAdapter):

@@ -205,6 +205,9 @@ TEXTS: Final[dict[str, str]] = {
         "Es ist gezeichnet, aber ich konnte es nicht zeigen. Wer mich betreibt, kann es holen: imagine show {id}"
     ),
     "That makes {count} pictures:": "Das werden {count} Bilder:",
+    "That button is of another version of me. Please type your command again.": (
+        "Dieser Knopf ist aus einer anderen Version von mir. Bitte gib den Befehl noch einmal ein."
+    ),
     "Nothing is drawn.": "Es wird nichts gezeichnet.",
     "Deleted.": "Gelöscht.",
     "Draw a picture": "Ein Bild zeichnen",

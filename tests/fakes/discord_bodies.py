@@ -80,7 +80,7 @@ async def _multipart(parts: AsyncIterable[Any], max_file: int) -> Body:
     too_large = None
     async for part in parts:
         content = bytes(await part.read())
-        if len(content) > max_file:
+        if part.filename and len(content) > max_file:
             too_large = f"{part.filename} has {len(content)} bytes; {max_file} fit."
         if part.name == "payload_json":
             payload = _only_json("application/json", content).payload

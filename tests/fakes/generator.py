@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from PIL import Image
 
 from bot import recipe
-from bot.request import Event, Finished, ImageRequest, Picture, Started, Step
+from bot.request import Event, Finished, ImageRequest, Picture, Started, Step, Waking
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -18,29 +18,38 @@ if TYPE_CHECKING:
 
 
 class QuickGenerator:
-    """Draws one plain colour for each seed. `gate` holds drawings up; `fails` makes them raise; a step takes `step_seconds`."""
+    """Draws one plain colour for each seed. `gate` holds drawings up; `fails` makes them raise; a step takes `step_seconds`.
+
+    `wakes` makes it say first that a machine starts; `previews` are what it shows of its steps, one after the other.
+    """
 
     def __init__(self, model: Model) -> None:
         self.model = model
         self.gate = threading.Event()
         self.gate.set()
         self.step_seconds = 0.0
+        self.wakes = False
+        self.previews: list[bytes] = []
         self.drawn: list[ImageRequest] = []
+        self.started_from: list[bytes | None] = []
         self.fails: Exception | None = None
 
     def generate(
         self, request: ImageRequest, *, batch_size: int = 1, image: bytes | None = None
     ) -> Generator[Event, None, None]:
         """Yield what the real one yields."""
-        del batch_size, image
+        del batch_size
+        while self.wakes and not self.gate.wait(0.02):
+            yield Waking(5)
         yield Started()
         for index in range(request.num_inference_steps):
             self.gate.wait(30)
             time.sleep(self.step_seconds)
             if self.fails:
                 raise self.fails
-            yield Step(index + 1, request.num_inference_steps)
+            yield Step(index + 1, request.num_inference_steps, self.previews.pop(0) if self.previews else b"")
         self.drawn.append(request)
+        self.started_from.append(image)
         alone = [request.alone(index) for index in range(request.n)]
         yield Finished(tuple(Picture(png=plain(one), request=one) for one in alone), 0.01)
 
