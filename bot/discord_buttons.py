@@ -13,7 +13,7 @@ from bot.actions import Action, Press
 from bot.courier import attempt
 from bot.discord_answers import caller, language, order_taken, privately, tell
 from bot.discord_forms import AGAIN_ID, Draft, open_form
-from bot.discord_reply import commands_in, copyable
+from bot.discord_reply import COMMAND, commands_in, copyable, plain
 from bot.errors import BadRequest, Busy, NotTaken, Refused, Told
 from bot.texts import Phrase, say
 from bot.upload import fetch
@@ -92,8 +92,10 @@ async def _edit(interaction: Interaction, press: Press) -> None:
 
 
 async def _details(interaction: Interaction, press: Press) -> None:
-    desk = interaction.client.desk
-    await privately(interaction, copyable(await desk.details(press, caller(interaction), _Recall(interaction))))
+    """Show each command by itself, to be copied, and what else there is to say below."""
+    told = await interaction.client.desk.details(press, caller(interaction), _Recall(interaction))
+    lines = [copyable(line) if line.startswith(COMMAND) else plain(line) for line in told.splitlines()]
+    await privately(interaction, "\n".join(lines))
 
 
 async def _cancel(interaction: Interaction, press: Press) -> None:

@@ -5,6 +5,7 @@ https://discord.com/developers/docs/interactions/application-commands
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any, Final
 
 import discord
@@ -34,6 +35,7 @@ PICTURES: Final = frozenset({"image/png", "image/jpeg", "image/webp", "image/gif
 
 OPTIONS: Final = ("n", "ar", "size", "seed", "no", "steps", "guidance", "model", "style", "strength", "upscale", "repeat")
 NOT_READABLE: Final = Phrase("That is not a picture that I can read. PNG, JPEG, WebP and GIF work.")
+_PASTED: Final = re.compile(r"^/imagine\s+(?:prompt:\s*)?")  # a command that was copied whole, into the option of another one
 ANYWHERE: Final = {"guilds": True, "dms": True, "private_channels": True}
 
 
@@ -86,6 +88,7 @@ async def imagine(
     repeat: app_commands.Range[int, 1, MAX_PICTURES] | None = None,
 ) -> None:
     """Draw, or open the form where there is nothing to draw yet."""
+    prompt = prompt and _PASTED.sub("", prompt)
     values = (n, ar, size, seed, no, steps, guidance, model, style, strength, upscale, repeat)
     options: Mapping[str, object] = dict(zip(OPTIONS, values, strict=True))
     start = _address(image) if image else ""

@@ -40,6 +40,7 @@ ROOM: Final = 1200  # characters for a prompt in a message, which holds 2,000; t
 CONTENT: Final = 2000  # characters of a message
 ALT_TEXT: Final = 1024  # characters
 LARGEST_REQUEST: Final = 25 * 2**20 - 2**16  # bytes, and some room for the words
+COMMAND: Final = "/imagine "
 EMBED: Final = 4096  # characters
 EMBEDS: Final = 6000  # characters of all together
 
@@ -224,7 +225,7 @@ def files(pictures: Sequence[Picture], contents: Sequence[bytes], suffix: str) -
 
 def recipes(job: Job) -> list[discord.Embed]:
     """Show the commands that draw a job's pictures again."""
-    commands = "\n".join(f"/imagine {command.write(request)}" for request in job.requests)
+    commands = "\n".join(COMMAND + command.write(request) for request in job.requests)
     return embeds(copyable(commands))
 
 
@@ -233,7 +234,7 @@ def commands_in(shown: Sequence[discord.Embed]) -> list[str]:
     text = "".join(embed.description or "" for embed in shown)
     inside = text.removeprefix("```\n").removesuffix("\n```")
     lines = inside.splitlines() if inside != text else re.sub(r"\\(.)", r"\1", text).splitlines()
-    return [line.removeprefix("/imagine ") for line in lines if line.startswith("/imagine ")]
+    return [line.removeprefix(COMMAND) for line in lines if line.startswith(COMMAND)]
 
 
 def embeds(text: str) -> list[discord.Embed]:

@@ -41,6 +41,7 @@ TEXTS: Final[dict[str, str]] = {
     "{steps} steps": "{steps} Schritte",
     "guidance {guidance:g}": "Guidance {guidance:g}",
     "seed {seed}": "Seed {seed}",
+    "seeds {first} to {last}": "Seeds {first} bis {last}",
     "variation {seed} by {strength:g}": "Variation {seed} um {strength:g}",
     "from a picture, strength {strength:g}": "aus einem Bild, Stärke {strength:g}",
     "without {words}": "ohne {words}",

@@ -173,7 +173,7 @@ def settings(request: ImageRequest, language: str = ENGLISH) -> str:
         f"{request.width * request.upscale}×{request.height * request.upscale}",
         say(language, "{steps} steps", steps=request.num_inference_steps),
         say(language, "guidance {guidance:g}", guidance=request.guidance_scale),
-        say(language, "seed {seed}", seed=request.seed),
+        _seeds(request, language),
         request.model,
     ]
     if request.variation_strength:
@@ -184,6 +184,13 @@ def settings(request: ImageRequest, language: str = ENGLISH) -> str:
     if request.negative_prompt:
         parts.insert(0, say(language, "without {words}", words=shorten(request.negative_prompt, 200)))
     return " · ".join(parts)
+
+
+def _seeds(request: ImageRequest, language: str) -> str:
+    last = request.alone(request.n - 1).seed
+    if last == request.seed:
+        return say(language, "seed {seed}", seed=request.seed)
+    return say(language, "seeds {first} to {last}", first=request.seed, last=last)
 
 
 def shorten(text: str, limit: int) -> str:

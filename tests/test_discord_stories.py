@@ -174,6 +174,10 @@ async def test_a_message_says_what_who_how_and_how_long(house: House) -> None:
     assert [attachment.description for attachment in message.attachments] == ["a red fox"]
 
 
+async def test_a_grid_says_its_seeds(house: House) -> None:
+    assert "· seeds 7 to 10 ·" in (await house.imagine(n=4, seed=7)).content
+
+
 async def test_ten_pictures_have_all_their_buttons(house: House) -> None:
     message = await house.imagine(n=10)
     assert len(message.labels) == 24
@@ -185,10 +189,12 @@ async def test_ten_pictures_have_all_their_buttons(house: House) -> None:
 async def test_what_is_in_details_draws_the_same_again(house: House) -> None:
     message = await house.press(await house.imagine("a {fox --n 3", seed=7, no="a --b"), "Vary 2")
     told = (await house.click(message, "Details")).told
-    line = told.removeprefix("```\n").splitlines()[0].removeprefix("/imagine ")
-    again = await house.imagine(line)
-    assert house.drawn[-1] == house.drawn[-2]
-    assert again.pictures == message.pictures
+    command, seeds = told.removeprefix("```\n").split("\n```\n")
+    assert seeds.startswith("The seeds, picture by picture\\: ")
+    for typed in (command, command.removeprefix("/imagine "), command.replace("/imagine ", "/imagine prompt:")):
+        again = await house.imagine(typed)
+        assert house.drawn[-1] == house.drawn[-2]
+        assert again.pictures == message.pictures
 
 
 @pytest.mark.parametrize("label", ["Redraw", "Vary", "Upscale"])
@@ -303,6 +309,12 @@ async def test_pictures_too_large_become_smaller_ones_whose_recipe_is_beside_the
     assert (house.drawn[-1].prompt, house.drawn[-1].seed) == ("a `red` fox", 10)
 
 
+async def test_all_of_a_message_fits_one_request(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bot.discord_reply.LARGEST_REQUEST", 600)
+    message = await house.imagine(n=10)
+    assert sum(len(file.content) for file in message.attachments) <= 600
+
+
 # Cancelling
 
 
@@ -378,6 +390,14 @@ async def test_only_the_asker_and_moderators_delete(house: House) -> None:
     await house.idle()
     assert (first.deleted, second.deleted) == (True, True)
     assert not house.kept()
+
+
+async def test_a_message_is_deleted_once(house: House) -> None:
+    message = await house.imagine()
+    answers = await asyncio.gather(house.click(message, "Delete"), house.click(message, "Delete"))
+    await house.idle()
+    assert message.deleted
+    assert {answer.status for answer in answers} == {200}
 
 
 @pytest.mark.parametrize("fault", [Fault.RATE_LIMITED, Fault.SERVER_ERROR, Fault.RESET, Fault.LOST_ANSWER])
@@ -702,7 +722,7 @@ async def test_a_german_reads_german(house: House) -> None:
 async def test_each_reads_their_own_language_of_one_message(house: House) -> None:
     message = await house.imagine(n=2, seed=7)
     told = (await house.click(message, "Details", user=house.discord.add_user("eva"), locale="de")).told
-    assert "Die Seeds, Bild für Bild: 7, 8" in told
+    assert "Die Seeds, Bild für Bild\\: 7, 8" in told
     varied = await house.press(message, "Vary 1", locale="de")
     assert varied.labels[0] == "Neu zeichnen"
 
