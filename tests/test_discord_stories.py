@@ -827,7 +827,7 @@ async def test_discords_limits_make_for_fewer_edits_and_lose_no_picture(
 async def test_faults_between_the_steps_lose_nothing(fault: Fault, house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("bot.discord_reply.Reply.edit_every", 0.0)
     house.generator.step_seconds = 0.01
-    house.discord.faults.next("update_original_webhook_message", fault, times=2)
+    house.discord.faults.next("update_original_webhook_message", fault)
     message = await house.imagine()
     assert message.pictures
     assert house.discord.faults.struck
