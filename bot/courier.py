@@ -85,6 +85,10 @@ class Reply(Protocol):
         """Seconds between two statuses: what the platform bears, and people can read."""
 
     @property
+    def is_announced(self) -> bool:
+        """Whether the person has been told that the job was taken; otherwise a status says so at once."""
+
+    @property
     def ways(self) -> Sequence[Callable[[Outcome], Awaitable[None]]]:
         """The ways to deliver an outcome, best first. Each raises `Busy` or `Refused`, and may be called again."""
 
@@ -151,6 +155,7 @@ class Courier:
         if notes.get("attempts") and (kept := await self._store.pictures(job.id)):
             return Outcome(job=job, pictures=kept)
         status, before = _Status(reply, self._platforms[job.platform].pace), notes.get("attempts") or 0
+        status.announce()
         try:
             return await self._drawn(job, reply, notes, status)
         except asyncio.CancelledError:  # we are stopping, which is no fault of the job's
@@ -330,10 +335,15 @@ class _Status:
 
     def __init__(self, reply: Reply, pace: Pace) -> None:
         self._reply, self._pace = reply, pace
-        self._next = time.monotonic() + reply.edit_every  # the answer to the command stands there already
+        self._next = time.monotonic() + reply.edit_every  # what says that the job was taken stands there already
         self._shown: Event | None = None
         self._preview = b""  # the last one, which may have come when it was too soon to show it
         self._sending: asyncio.Task[None] | None = None
+
+    def announce(self) -> None:
+        """Start to show that the job was taken, where nobody has said so."""
+        if not self._reply.is_announced:
+            self._sending = asyncio.create_task(self._send(Started()))
 
     def show(self, event: Event) -> None:
         """Start to show an event, unless that is too soon after the last one, or for the platform."""

@@ -205,6 +205,7 @@ class _Reply:
         self.ways = (self.in_place, self.in_channel, self.in_dm, self.in_words)
 
     edit_every = EDIT_EVERY
+    is_announced = True  # by the answer to the interaction
 
     async def status(self, event: Event) -> None:
         """Edit the answer that Discord shows under the command."""
