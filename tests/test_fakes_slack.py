@@ -17,7 +17,6 @@ from slack_sdk.web.async_client import AsyncWebClient
 from tests.fakes import schemas
 from tests.fakes.slack import SlackServer
 from tests.fakes.slack_views import value
-from tests.fakes.slack_world import HEARING
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Iterator
@@ -48,7 +47,6 @@ class App:
 @pytest.fixture
 async def slack() -> AsyncIterator[SlackServer]:
     async with SlackServer() as server:
-        server.scopes |= set(HEARING)
         yield server
 
 
@@ -231,6 +229,21 @@ async def test_a_form_that_is_answered_with_errors_stays_as_it_was(
     assert value(slack.modal, "prompt") == "x"
     await slack.submit(app.url, slack.modal)
     assert not slack.views[0].is_open
+    assert not slack.violations
+
+
+async def test_a_form_can_be_put_on_top_of_another(slack: SlackServer, client: AsyncWebClient, app: App) -> None:
+    ack = await slack.command(app.url, "")
+    await client.views_open(trigger_id=ack.trigger_id, view=_modal(*FORM))
+    app.answers = [{"response_action": "push", "view": _modal({"type": "divider"}, title=_plain("Sure?"))}] * 2
+    await slack.submit(app.url, slack.modal)
+    assert slack.modal.plain == "Sure?"
+    await slack.close(app.url, slack.modal)
+    assert value(slack.modal, "prompt") == "a fox"
+    await slack.submit(app.url, slack.modal)
+    app.answers = [{"response_action": "clear"}]
+    await slack.submit(app.url, slack.modal)
+    assert not any(view.is_open for view in slack.views)
     assert not slack.violations
 
 

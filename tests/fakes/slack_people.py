@@ -126,7 +126,7 @@ class People(World):
         if ack.status != HTTPStatus.OK:
             return ack  # Slack asks to try again
         try:
-            return replace(ack, errors=slack_views.read_answer(view, ack.body))
+            return replace(ack, errors=slack_views.read_answer(self, view, ack.body))
         except Refusal as refusal:
             self.refused(refusal)
             return ack

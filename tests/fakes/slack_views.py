@@ -93,14 +93,17 @@ def value(view: View, name: str) -> Any:
     return [option.get("value", option.get("id")) for option in found] if isinstance(found, list) else found
 
 
-def read_answer(view: View, body: Any) -> dict[str, str]:
-    """Check how an app answers a form; return the mistakes it points out, by block_id."""
+def read_answer(world: World, view: View, body: Any) -> dict[str, str]:
+    """Check how an app answers a form, and do it; return the mistakes it points out, by block_id."""
     if body in ("", {}):
         view.is_open = False
         return {}
     action = body.get("response_action") if isinstance(body, dict) else None
     if action == "clear":
-        view.is_open = False
+        close_all(view)
+        return {}
+    if action == "push" and body.keys() == {"response_action", "view"}:
+        show(world, view.user, view.channel, body["view"]).below = view
         return {}
     if action != "errors" or body.keys() != {"response_action", "errors"}:
         raise Refusal("invalid_answer", f"A form was answered with {str(body)[:200]}.")
@@ -108,6 +111,12 @@ def read_answer(view: View, body: Any) -> dict[str, str]:
     if not errors or any(name not in view.inputs or not words for name, words in errors.items()):
         raise Refusal("invalid_answer", f"Errors name fields that the form lacks: {errors}; it has {list(view.inputs)}.")
     return errors
+
+
+def close_all(view: View | None) -> None:
+    """Close a modal, and those under it."""
+    while view:
+        view.is_open, view = False, view.below
 
 
 def _initial(view: View, element: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,5 +1,7 @@
 """A Slack workspace: people, channels, files and messages, and what of them a reader sees."""
 
+from __future__ import annotations
+
 import html
 import itertools
 import re
@@ -7,13 +9,16 @@ import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from tests.fakes.faults import Fault
+if TYPE_CHECKING:
+    from tests.fakes.faults import Fault
 
 MAGIC = {b"\x89PNG\r\n\x1a\n": "image/png", b"\xff\xd8\xff": "image/jpeg", b"GIF8": "image/gif", b"RIFF": "image/webp"}
-SCOPES = ("commands", "chat:write", "files:write", "files:read", "channels:join", "im:write")
-HEARING = ("app_mentions:read", "im:history", "users:read")  # what it takes to hear and know people besides
+SCOPES = (
+    *("commands", "chat:write", "files:write", "files:read", "channels:join", "im:write"),
+    *("app_mentions:read", "im:history", "users:read"),
+)
 PING = re.compile(r"<(![a-z]+|!subteam\^\w+|@[UW]\w*)(?:\|[^>]*)?>")
 NAME_PING = re.compile(r"(?<!\w)@(channel|here|everyone)\b")  # only where the sender asked for names to be linked
 
@@ -210,6 +215,12 @@ class View:
     hash: str
     state: dict[str, dict[str, dict[str, Any]]]  # by block_id and action_id
     is_open: bool = True
+    below: View | None = None  # which shows again when this one is closed
+
+    @property
+    def root(self) -> str:
+        """The id of the lowest one of the stack."""
+        return self.below.root if self.below else self.id
 
     @property
     def inputs(self) -> dict[str, dict[str, Any]]:
@@ -379,9 +390,10 @@ class World:
 
     @property
     def modal(self) -> View:
-        """The one modal that is open."""
-        (found,) = [view for view in self.views if view.is_open]
-        return found
+        """The one modal that is open, or the one on top of it."""
+        found = [view for view in self.views if view.is_open]
+        assert len({view.root for view in found}) == 1
+        return found[-1]
 
     def outcomes(self, channel: str | None = None) -> Outcomes:
         """List what people can see now: messages with pictures, and messages of words alone."""
