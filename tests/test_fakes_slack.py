@@ -407,7 +407,8 @@ async def test_rates_are_kept_by_the_clock(slack: SlackServer, client: AsyncWebC
 async def test_pictures_are_fetched_once_by_the_name_that_the_world_knows(
     slack: SlackServer, client: AsyncWebClient, app: App
 ) -> None:
-    slack.public_names[app.url] = "fox.example"
+    slack.publish("http://127.0.0.1:9", "fox.example")
+    slack.publish(app.url, "fox.example")
     await slack.command(app.url, "")
     assert app.headers[-1]["Host"] == "fox.example"
     block: dict[str, Any] = {"type": "image", "alt_text": "a fox", "image_url": "https://fox.example/picture.png"}

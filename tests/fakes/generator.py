@@ -18,13 +18,18 @@ if TYPE_CHECKING:
 
 
 class QuickGenerator:
-    """Draws one plain colour for each seed. `gate` holds drawings up; `fails` makes them raise; a step takes `step_seconds`."""
+    """Draws one plain colour for each seed. `gate` holds drawings up; `fails` makes them raise; a step takes `step_seconds`.
+
+    `preview` comes with each step, and `started_from` are the pictures that drawings began with.
+    """
 
     def __init__(self, model: Model) -> None:
         self.model = model
         self.gate = threading.Event()
         self.gate.set()
         self.step_seconds = 0.0
+        self.preview = b""
+        self.started_from: list[bytes | None] = []
         self.drawn: list[ImageRequest] = []
         self.fails: Exception | None = None
 
@@ -32,14 +37,15 @@ class QuickGenerator:
         self, request: ImageRequest, *, batch_size: int = 1, image: bytes | None = None
     ) -> Generator[Event, None, None]:
         """Yield what the real one yields."""
-        del batch_size, image
+        del batch_size
+        self.started_from.append(image)
         yield Started()
         for index in range(request.num_inference_steps):
             self.gate.wait(30)
             time.sleep(self.step_seconds)
             if self.fails:
                 raise self.fails
-            yield Step(index + 1, request.num_inference_steps)
+            yield Step(index + 1, request.num_inference_steps, self.preview)
         self.drawn.append(request)
         alone = [request.alone(index) for index in range(request.n)]
         yield Finished(tuple(Picture(png=plain(one), request=one) for one in alone), 0.01)

@@ -150,13 +150,14 @@ def view_json(world: World, view: View) -> dict[str, Any]:
 
 
 def typed(world: World, text: str, *, to_bot: bool = False) -> tuple[str, list[dict[str, Any]]]:
-    """Turn what a person types into a message's text, where links and < > & are marked, and its rich text."""
+    """Turn what a person types into a message's text, where names, links and < > & are marked, and its rich text."""
     marked = LINK.sub(lambda link: f"\0{link[0]}\1", text)
     marked = html.escape(marked, quote=False).replace("\0", "<").replace("\1", ">")
     elements: list[dict[str, Any]] = [{"type": "user", "user_id": world.bot_user_id}] if to_bot else []
     elements += [{"type": "text", "text": f" {text}" if to_bot else text}] if text else []
     blocks = [{"type": "rich_text", "elements": [{"type": "rich_text_section", "elements": elements}]}]
-    return f"<@{world.bot_user_id}> {marked}".strip() if to_bot else marked, blocks
+    marked = f"@imagine {marked}" if to_bot and "@imagine" not in marked else marked
+    return marked.replace("@imagine", f"<@{world.bot_user_id}>").strip(), blocks
 
 
 def _about(world: World, kind: str, user: str) -> dict[str, Any]:

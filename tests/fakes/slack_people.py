@@ -51,6 +51,11 @@ class People(World):
     session: aiohttp.ClientSession
     public_names: dict[str, str]  # by the true address of a service, the host name by which the world knows it
 
+    def publish(self, service_url: str, name: str) -> None:
+        """Let the world know a service by a name; it had that name wherever it was before."""
+        others = {true: known for true, known in self.public_names.items() if known != name}
+        self.public_names = others | {service_url: name}
+
     async def say(self, address: ResponseUrl, sent: Mapping[str, Any], via: Via) -> Message:
         """Show what an app answers."""
         raise NotImplementedError

@@ -194,5 +194,6 @@ def grant(world: World, view: View) -> dict[str, Any]:
 
 
 def _granted(world: World, file: File) -> dict[str, Any]:
-    file.granted = True
-    return slack_payloads.file_json(world, world.files[file.id])
+    known = world.files[file.id]
+    known.granted = True
+    return slack_payloads.file_json(world, known)
