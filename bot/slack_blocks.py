@@ -48,18 +48,25 @@ def status(job: Job, words: str, *, preview: str = "", cancel: bool = True) -> d
     return {"text": f"{escape(title)}: {escape(words)}", "blocks": blocks}
 
 
-def outcome(ended: Outcome, images: Sequence[Mapping[str, Any]], hint: str) -> dict[str, Any]:
-    """Write how a job ended; `images` say where each picture is: `image_url` or `slack_file`."""
+def outcome(ended: Outcome, images: Sequence[Mapping[str, Any]], hint: str, *, slim: bool = False) -> dict[str, Any]:
+    """Write how a job ended; `images` say where each picture is: `image_url` or `slack_file`.
+
+    Slack does not say how much fits a message in all; `slim` leaves out what can be done without.
+    """
     job = ended.job
     title = shorten(job.title, SHOWN)
     blocks = [prompt(title, asked_by=job.reply_to["user"])]
     shown = zip(ended.pictures, images, strict=True)
-    blocks += [_image(picture, image, index, job) for index, (picture, image) in enumerate(shown)]
+    described = SHOWN if slim else ALT_TEXT
+    blocks += [_image(picture, image, index, job, described) for index, (picture, image) in enumerate(shown)]
     blocks.append(context(summary(ended)))
     if hint:
         blocks.append({"type": "context", "elements": [{"type": "mrkdwn", "text": hint}]})
     files = [image["slack_file"]["id"] for image in images if "slack_file" in image]
-    return {"text": escape(ended.reason or title), "blocks": blocks + _with_recipe(offered(ended), job, files)}
+    buttons = actions(offered(ended), {Action.DELETE: ",".join(files)}, job.language)
+    if not slim:
+        _carry(buttons, _pack(job.requests))
+    return {"text": escape(ended.reason or title), "blocks": blocks + buttons}
 
 
 def question(proposal: Proposal) -> dict[str, Any]:
@@ -121,9 +128,9 @@ def _button(button: Button, value: str, language: str) -> dict[str, Any]:
     return shown
 
 
-def _image(picture: Picture, image: Mapping[str, Any], index: int, job: Job) -> dict[str, Any]:
+def _image(picture: Picture, image: Mapping[str, Any], index: int, job: Job, described: int) -> dict[str, Any]:
     request = picture.request
-    block = {"type": "image", "alt_text": shorten(request.prompt, ALT_TEXT), **image}
+    block = {"type": "image", "alt_text": shorten(request.prompt, described), **image}
     if len(job.alone()) > 1:  # the number is the one on its buttons
         seed = request.variation_seed if request.variation_strength else request.seed
         told = shorten(request.prompt, SHOWN) if job.others else say(job.language, "seed {seed}", seed=seed)
@@ -131,19 +138,16 @@ def _image(picture: Picture, image: Mapping[str, Any], index: int, job: Job) -> 
     return block
 
 
-def _with_recipe(rows: Sequence[Sequence[Button]], job: Job, files: Sequence[str]) -> list[dict[str, Any]]:
-    """Show the buttons of an outcome, and let them carry what it takes to draw it again when we have forgotten all else.
+def _carry(blocks: Sequence[Mapping[str, Any]], packed: str) -> None:
+    """Let the buttons of an outcome carry what it takes to draw it again when we have forgotten all else.
 
     Slack sends a button's whole message along with a press, so it does not matter which of its buttons carries what.
     """
-    blocks = actions(rows, {Action.DELETE: ",".join(files)}, job.language)
-    free = [button for block in blocks for button in block["elements"] if "value" not in button and "confirm" not in button]
-    packed = _pack(job.requests)
+    free = [button for block in blocks for button in block["elements"] if "confirm" not in button]
     parts = [packed[start : start + VALUE] for start in range(0, len(packed), VALUE)]
     if len(parts) <= len(free):
         for button, part in zip(free, parts, strict=False):
             button["value"] = part
-    return blocks
 
 
 def recall(message: Mapping[str, Any] | None) -> Sequence[ImageRequest]:

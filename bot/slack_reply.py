@@ -48,6 +48,7 @@ TRY_AGAIN: Final = {
     "request_timeout",
     "team_added_to_org",
 }
+TOO_LONG: Final = {"msg_blocks_too_long", "msg_too_long"}
 GONE: Final = {"message_not_found", "file_not_found", "file_deleted"}
 DRAWING: Final = Phrase("Drawing · {how}")
 POSTING: Final = Phrase("done, posting")
@@ -199,7 +200,12 @@ class Reply:
                 words = self._say(DRAWING, how=self._say(POSTING))
                 ts = await self._show(channel, slack_blocks.status(self._job, words, cancel=False))
             files = [{"slack_file": {"id": id_}} for id_ in await self._share(channel, thread or ts, outcome.pictures)]
-        await self._show(channel, slack_blocks.outcome(outcome, files, self._hint))
+        try:
+            await self._show(channel, slack_blocks.outcome(outcome, files, self._hint))
+        except Refused as refused:
+            if refused.code not in TOO_LONG:
+                raise
+            await self._show(channel, slack_blocks.outcome(outcome, files, self._hint, slim=True))
         if self._previews:
             await self._line.store.keep_file(preview_name(self._job.id), b"")
 

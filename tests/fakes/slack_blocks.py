@@ -3,6 +3,7 @@
 https://docs.slack.dev/reference/block-kit/blocks
 """
 
+import json
 from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
 
@@ -163,6 +164,8 @@ async def look(
 ) -> list[File | bytes]:
     """Check a message's blocks and fetch what they show; `strict` where Slack refuses files not shared there."""
     check_blocks(blocks, most=MAX_BLOCKS)
+    if len(json.dumps(blocks, ensure_ascii=False)) > world.most_in_blocks:
+        raise Refusal("msg_blocks_too_long")
     if any(block["type"] == "input" for block in blocks):
         mistake("an input stands in modals only", "/blocks")
     if (check := schemas.slack_message()) and (problem := check({"text": text, "blocks": blocks})):
