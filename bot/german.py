@@ -198,6 +198,9 @@ TEXTS: Final[dict[str, str]] = {
     "Drawing · {how}": "Zeichne · {how}",
     "done, posting": "fertig, wird verschickt",
     "I sent it to you directly.": "Ich habe es dir direkt geschickt.",
+    "Slack did not let me delete all of it. An admin of the workspace can.": (
+        "Slack ließ mich nicht alles löschen. Ein Admin des Workspace kann es."
+    ),
     "I could not post it here.": "Hier konnte ich es nicht zeigen.",
     "Your picture is drawn, but I could not post it. An admin can fetch it: `imagine show {id}`.": (
         "Dein Bild ist gezeichnet, aber ich konnte es nicht zeigen. Wer den Bot betreibt, kann es holen: `imagine show {id}`."

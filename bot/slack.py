@@ -164,7 +164,7 @@ class Slack:
             return slack_blocks.recall(body.get("message"))
 
         async def moderator() -> bool:
-            return await self._people.is_moderator(caller.reply_to["user"])
+            return await self._people.is_moderator(caller.reply_to["user"], caller.place)
 
         match press.action:
             case Action.EDIT:

@@ -83,7 +83,7 @@ def question(proposal: Proposal) -> dict[str, Any]:
 def code(words: str) -> dict[str, Any]:
     """Show words to be copied, just as they are."""
     text = {"type": "rich_text_preformatted", "elements": [{"type": "text", "text": words}]}
-    return {"text": escape(words), "blocks": [{"type": "rich_text", "elements": [text]}]}
+    return {"text": escape(shorten(words, SHOWN)), "blocks": [{"type": "rich_text", "elements": [text]}]}
 
 
 def prompt(words: str, asked_by: str | None = None) -> dict[str, Any]:
@@ -200,6 +200,6 @@ def unmark(text: str, bot: str = "") -> str:
         kind, name, label = found[1], found[2], found[3]
         if kind == "@" and name == bot:
             return " "
-        return {"": label or name, "@": f"@{label or name}", "#": f"#{label or name}", "!": f"@{label or name}"}[kind]
+        return {"": label or name, "@": f"@{label or name}", "#": f"#{label or name}", "!": label or f"@{name}"}[kind]
 
     return html.unescape(_MARKED.sub(read, text)).strip()

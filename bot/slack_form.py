@@ -136,8 +136,8 @@ def read(body: Mapping[str, Any]) -> Filled:
         flag, _, value = shape.partition(" ")
         options[flag] = value
     starts = options.pop(START, "")
-    kept = {name: value for name, value in metadata["kept"].items() if name != "image" or (starts and not files)}
-    file = files[0]["id"] if files else metadata["file"] if starts and "image" not in kept else ""
+    kept = {name: value for name, value in metadata.get("kept", {}).items() if name != "image" or (starts and not files)}
+    file = files[0]["id"] if files else metadata.get("file", "") if starts and "image" not in kept else ""
     if file:
         kept["image"] = secrets.token_hex(12)
     address = {**metadata["address"], **_place(body, options.pop(PLACE, "")), **({"file": file} if file else {})}

@@ -33,7 +33,7 @@ class Person:
     """What we know of somebody, and until when."""
 
     language: str
-    is_moderator: bool
+    looks_after: frozenset[str]  # workspaces
     until: float
 
 
@@ -48,9 +48,9 @@ class People:
         """Return the language to talk to somebody in; a command or a press does not say."""
         return (await self._about(user)).language
 
-    async def is_moderator(self, user: str) -> bool:
-        """Return whether somebody is an admin or owner of the workspace."""
-        return (await self._about(user)).is_moderator
+    async def is_moderator(self, user: str, team: str) -> bool:
+        """Return whether somebody is an admin or owner of this workspace; those of others are guests in shared channels."""
+        return team in (await self._about(user)).looks_after
 
     async def _about(self, user: str) -> Person:
         known = self._known.get(user)
@@ -66,7 +66,7 @@ class People:
         answer = await attempt(asyncio.wait_for(call, PATIENCE))
         if isinstance(answer, Exception):
             log.info("nothing is known of somebody: %r", answer)
-            return Person(ENGLISH, is_moderator=False, until=time.monotonic() + UNKNOWN_FOR)
+            return Person(ENGLISH, frozenset(), time.monotonic() + UNKNOWN_FOR)
         about: Mapping[str, Any] = answer["user"]
-        looks_after = bool(about.get("is_admin") or about.get("is_owner"))
-        return Person(language(about.get("locale")), looks_after, time.monotonic() + KNOWN_FOR)
+        looks_after = {about.get("team_id", "")} if about.get("is_admin") or about.get("is_owner") else ()
+        return Person(language(about.get("locale")), frozenset(looks_after), time.monotonic() + KNOWN_FOR)

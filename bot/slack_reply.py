@@ -54,6 +54,7 @@ DRAWING: Final = Phrase("Drawing · {how}")
 POSTING: Final = Phrase("done, posting")
 SENT_DIRECTLY: Final = Phrase("I sent it to you directly.")
 NOT_HERE: Final = Phrase("I could not post it here.")
+NOT_DELETED: Final = Phrase("Slack did not let me delete all of it. An admin of the workspace can.")
 KEPT: Final = Phrase("Your picture is drawn, but I could not post it. An admin can fetch it: `imagine show {id}`.")
 INVITE: Final = Phrase("I am not in this channel. Invite me with `/invite`, and I can post pictures here.")
 HINTS: Final = {
@@ -123,7 +124,14 @@ class Reply:
 
     async def delete(self) -> None:
         """Delete the message that the job names, its pictures, and what shows them in its thread."""
-        address = self._job.reply_to
+        try:
+            await self._delete(self._job.reply_to)
+        except Refused:
+            with suppress(Undelivered):
+                await self._respond({"response_type": "ephemeral", "text": escape(self._say(NOT_DELETED))})
+            raise
+
+    async def _delete(self, address: Mapping[str, str]) -> None:
         for file in address.get("files", "").split(","):
             if file:
                 await self._delete_file(file)

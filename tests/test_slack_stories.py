@@ -148,6 +148,13 @@ async def test_deleting_leaves_nothing_behind(house: House, slack: SlackServer) 
     assert list((house.folder / "pictures").glob("*/*")) == []
 
 
+async def test_what_slack_does_not_let_us_delete_is_said_to_be(house: House, slack: SlackServer) -> None:
+    message = await house.command("a red fox")
+    slack.scopes.discard("files:write")
+    await house.click(message, "Delete")
+    assert house.told("U1") == ["Slack did not let me delete all of it. An admin of the workspace can."]
+
+
 async def test_a_picture_by_link_is_deleted_by_whoever_may_press(house: House) -> None:
     message = await house.command("a red fox", channel="G2")
     assert message.via == "response_url"
@@ -200,15 +207,17 @@ async def test_what_is_too_long_for_a_message_goes_without_what_it_can_do_withou
     assert len(house.drawn) == 2
 
 
-async def test_others_may_go_on_but_not_delete_unless_they_look_after_all(house: House) -> None:
+async def test_others_may_go_on_but_not_delete_unless_they_look_after_all(house: House, slack: SlackServer) -> None:
     message = await house.command("a red fox")
     await house.click(message, "Redraw", user="U2")
     assert "'user_id': 'U2'" in str(house.newest().blocks)
     assert house.drawn[1].seed != house.drawn[0].seed
     await house.click(message, "Details", user="U2")
     assert house.told("U2")[-1].startswith("/imagine a red fox")
-    await house.click(message, "Delete", user="U2")
-    assert house.told("U2")[-1] == DELETED
+    slack.add_person("U5", is_owner=True, team="T0OTHER")
+    for stranger in ("U2", "U5"):
+        await house.click(message, "Delete", user=stranger)
+        assert house.told(stranger)[-1] == DELETED
     assert not message.deleted
     await house.click(message, "Delete", user="U3")
     assert message.deleted

@@ -305,7 +305,12 @@ async def _user_info(world: World, sent: Arguments) -> dict[str, Any]:
     person = world.people.get(sent["user"])
     if person is None:
         raise Refusal("user_not_found")
-    about: dict[str, Any] = {"id": person.id, "team_id": world.team_id, "name": person.id.lower(), "deleted": False}
+    about: dict[str, Any] = {
+        "id": person.id,
+        "team_id": person.team or world.team_id,
+        "name": person.id.lower(),
+        "deleted": False,
+    }
     about |= {"is_admin": person.is_admin or person.is_owner, "is_owner": person.is_owner, "is_bot": False}
     return {"user": about | ({"locale": person.locale} if sent.get("include_locale") else {})}
 

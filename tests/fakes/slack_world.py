@@ -57,6 +57,7 @@ class Person:
     is_admin: bool = False
     is_owner: bool = False
     locale: str = "en-US"
+    team: str = ""  # another workspace than this, of a guest in a shared channel
 
 
 @dataclass(slots=True, kw_only=True)
