@@ -7,6 +7,7 @@ Here is what comes in: commands, presses, forms, shortcuts and messages. `slack_
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import re
 import secrets
@@ -190,7 +191,7 @@ class Slack:
         message = body.get("message") or {}
         address = {
             "channel": (body.get("channel") or {}).get("id", ""),
-            "thread": message.get("thread_ts", ""),
+            "thread": _thread_of(message, message.get("ts", "")),
             "response_url": body.get("response_url", ""),
         }
         caller = await self._caller(body["team"]["id"], body["user"]["id"], body["trigger_id"], context, address)
@@ -304,13 +305,22 @@ def _authorize(token: str) -> Callable[..., Awaitable[AuthorizeResult]]:
 def _pressed_in(body: Body, press: Press, value: str) -> dict[str, str]:
     """Return where a button was pressed, and what its message has."""
     container = body["container"]
-    thread = (body.get("message") or {}).get("thread_ts") or container.get("thread_ts") or ""
-    if press.action is Action.DRAW:
-        thread = thread or value
-    address = {"channel": body["channel"]["id"], "thread": thread, "response_url": body.get("response_url", "")}
+    address = {
+        "channel": body["channel"]["id"],
+        "thread": _thread_of({**container, **(body.get("message") or {})}, container["message_ts"]),
+        "response_url": body.get("response_url", ""),
+    }
+    if press.action is Action.DRAW and value:
+        address |= json.loads(value)
     if press.action is Action.DELETE:
         address |= {"ts": container["message_ts"], "files": value}
     return address
+
+
+def _thread_of(message: Mapping[str, Any], ts: str) -> str:
+    """Return the thread that a message is in. One that others reply to is in its own, for Slack; people see it above that."""
+    thread = str(message.get("thread_ts") or "")
+    return "" if thread == ts else thread
 
 
 def _picture_in(message: Mapping[str, Any]) -> str:

@@ -121,12 +121,14 @@ async def test_a_click_brings_all_that_an_app_may_go_by(slack: SlackServer, clie
     root = await _post(slack, client)
     message = await _post(slack, client, thread_ts=root.ts)
     ack = await slack.click(app.url, message, "Again", user="U2")
-    [heard] = app.heard
+    heard = app.heard[-1]
     assert (heard["type"], heard["user"]["id"], heard["team"]["id"]) == ("block_actions", "U2", slack.team_id)
     assert heard["container"]["thread_ts"] == heard["message"]["thread_ts"] == root.ts
     assert heard["actions"][0].keys() >= {"action_id", "block_id", "value", "action_ts"}
     assert (heard["trigger_id"], heard["response_url"]) == (ack.trigger_id, ack.response_url)
     assert message.labels == ["Again"]
+    await slack.click(app.url, root, "Again")
+    assert app.heard[-1]["container"]["thread_ts"] == app.heard[-1]["message"]["thread_ts"] == root.ts  # it has replies
     assert not slack.violations
 
 

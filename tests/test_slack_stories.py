@@ -112,6 +112,7 @@ async def test_draw_vary_upscale_edit_details_delete(house: House, slack: SlackS
     await house.click(drawn, "Vary 3")
     varied = house.newest()
     assert varied.ts != drawn.ts
+    assert varied.thread_ts is None  # though Slack says that what was drawn first is in a thread, for its files hang on it
     assert (house.drawn[1].seed, house.drawn[1].n, house.drawn[1].variation_strength > 0) == (9, 4, True)
 
     await house.click(varied, "Upscale 2")
@@ -408,6 +409,17 @@ async def test_many_pictures_are_proposed_first_wherever_that_is(house: House, s
     assert alts == ["a red fox", "a red fox", "a blue fox", "a blue fox"]
     await house.click(shown, "Upscale 4")
     assert (house.drawn[-1].prompt, house.drawn[-1].upscale) == ("a blue fox", 2)
+
+
+async def test_a_proposal_keeps_the_picture_that_it_starts_from(house: House, slack: SlackServer) -> None:
+    root = slack.write("look")
+    async with house.opened() as service:
+        await slack.mention(service.url, "a {red,blue} fox", thread_ts=root.ts, files=[a_picture(slack)])
+    async with house.opened() as service:
+        await slack.click(service.url, slack.messages[-1], "Draw 2 pictures")
+        await until(lambda: not service.desk_is_busy())
+        assert [bool(start) for start in service.generator.started_from] == [True, True]
+    assert house.newest().thread_ts == root.ts
 
 
 async def test_a_proposal_can_be_declined(house: House, slack: SlackServer) -> None:

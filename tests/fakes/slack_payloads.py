@@ -40,7 +40,7 @@ def click(world: World, message: Message, button: dict[str, Any], user: str) -> 
     nothing: dict[str, Any] = {}
     block, element = next(found, (nothing, button))
     place = {"message_ts": message.ts, "channel_id": message.channel, "is_ephemeral": bool(message.ephemeral_to)}
-    thread = {"thread_ts": message.thread_ts} if message.thread_ts else {}
+    thread = {"thread_ts": found_in} if (found_in := thread_of(world, message)) else {}
     shown = {} if message.ephemeral_to else {"message": message_json(world, message)}
     action = {"action_id": "unnamed", **element, "block_id": block.get("block_id", "unnamed")}
     return {
@@ -117,9 +117,15 @@ def message_json(world: World, message: Message) -> dict[str, Any]:
     """Show a message as Slack's API does."""
     by_bot = {"bot_id": "B0BOT", "app_id": world.app_id} if message.user == world.bot_user_id else {}
     files = [file_json(world, file) for file in message.files]
-    optional = {"thread_ts": message.thread_ts, "blocks": _named(message.blocks), "files": files}
+    optional = {"thread_ts": thread_of(world, message), "blocks": _named(message.blocks), "files": files}
     about = {"type": "message", "ts": message.ts, "user": message.user, "team": world.team_id, "text": message.text}
     return about | by_bot | {key: value for key, value in optional.items() if value}
+
+
+def thread_of(world: World, message: Message) -> str | None:
+    """Return the thread that Slack says a message is in: one that has replies is in its own."""
+    replies = (m for m in world.messages if m.thread_ts == message.ts and m.channel == message.channel and not m.deleted)
+    return message.thread_ts or (message.ts if any(replies) else None)
 
 
 def file_json(world: World, file: File) -> dict[str, Any]:
