@@ -20,6 +20,7 @@ import aiohttp
 
 from tests.conftest import environment
 from tests.demo import process
+from tests.fakes import slack_payloads
 from tests.fakes.discord import DiscordServer
 from tests.fakes.discord_routes import Kind
 from tests.fakes.slack import SlackServer
@@ -91,7 +92,7 @@ async def measure(session: aiohttp.ClientSession, url: str, todo: list[Knock]) -
 
 def from_slack(slack: SlackServer, number: int) -> Knock:
     """Make a new signed slash command."""
-    form = slack._command_form("a red fox", f"U{number}", "C1", "/imagine") | {
+    form = slack_payloads.command(slack, "a red fox", user=f"U{number}", channel="C1") | {
         "response_url": "http://127.0.0.1:9/",
         "trigger_id": f"{number}.1.{time.monotonic_ns()}",
     }

@@ -36,6 +36,7 @@ log: Final = logging.getLogger(__name__)
 
 EDIT_EVERY: Final = 2.0  # seconds between edits of one message: well inside what Slack and Discord allow
 FOR_DRAWINGS: Final = 3  # statuses that those who only wait leave to those whose picture is being drawn
+AT_ONCE: Final = 0.2  # seconds until the first status, so that it can tell the place in the queue
 SETTLE: Final = 5.0  # seconds that an outcome waits for a status that is still on its way
 PATIENCE: Final = 10 * 60  # seconds to go on with a busy way before the next one
 FIRST_WAIT: Final = 1.0  # seconds before the second try, unless the platform asks for more; then twice that, and so on
@@ -83,6 +84,10 @@ class Reply(Protocol):
     @property
     def edit_every(self) -> float:
         """Seconds between two statuses: what the platform bears, and people can read."""
+
+    @property
+    def is_announced(self) -> bool:
+        """Whether the person has been told that the job was taken; otherwise a status says so at once."""
 
     @property
     def ways(self) -> Sequence[Callable[[Outcome], Awaitable[None]]]:
@@ -151,6 +156,7 @@ class Courier:
         if notes.get("attempts") and (kept := await self._store.pictures(job.id)):
             return Outcome(job=job, pictures=kept)
         status, before = _Status(reply, self._platforms[job.platform].pace), notes.get("attempts") or 0
+        status.announce()
         try:
             return await self._drawn(job, reply, notes, status)
         except asyncio.CancelledError:  # we are stopping, which is no fault of the job's
@@ -330,16 +336,23 @@ class _Status:
 
     def __init__(self, reply: Reply, pace: Pace) -> None:
         self._reply, self._pace = reply, pace
-        self._next = time.monotonic() + reply.edit_every  # the answer to the command stands there already
+        self._next = time.monotonic() + reply.edit_every  # what says that the job was taken stands there already
         self._shown: Event | None = None
+        self._latest: Event = Started()
         self._preview = b""  # the last one, which may have come when it was too soon to show it
         self._sending: asyncio.Task[None] | None = None
+
+    def announce(self) -> None:
+        """Start to show that the job was taken, where nobody has said so."""
+        if not self._reply.is_announced:
+            self._sending = asyncio.create_task(self._announce())
 
     def show(self, event: Event) -> None:
         """Start to show an event, unless that is too soon after the last one, or for the platform."""
         if isinstance(event, Step):
             self._preview = event.preview or self._preview
             event = replace(event, preview=self._preview)
+        self._latest = event
         busy = self._sending and not self._sending.done()
         if busy or event == self._shown or time.monotonic() < self._next:
             return
@@ -351,6 +364,10 @@ class _Status:
         if self._sending and not self._sending.done():
             await asyncio.wait([self._sending], timeout=SETTLE)
             self._sending.cancel()
+
+    async def _announce(self) -> None:
+        await asyncio.sleep(AT_ONCE)
+        await self._send(self._latest)
 
     async def _send(self, event: Event) -> None:
         pause = self._reply.edit_every

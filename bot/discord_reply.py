@@ -62,6 +62,7 @@ class Reply:
         self.ways = (self.in_place, self.in_channel, self.in_dm, self.in_words)
 
     edit_every = EDIT_EVERY
+    is_announced = True  # by the answer to the interaction
 
     async def status(self, event: Event) -> None:
         """Edit the answer that Discord shows under the command: how far it is, and what can be seen of it so far."""

@@ -201,7 +201,6 @@ TEXTS: Final[dict[str, str]] = {
     "Drawing · {how}": "Ich zeichne · {how}",
     "Not finished: {prompt}": "Noch nicht fertig: {prompt}",
     "It is below.": "Es steht weiter unten.",
-    "I sent it to you directly.": "Ich habe es dir direkt geschickt.",
     "It is drawn, but I could not post it. An admin can fetch it: imagine show {id}": (
         "Es ist gezeichnet, aber ich konnte es nicht zeigen. Wer mich betreibt, kann es holen: imagine show {id}"
     ),
@@ -214,6 +213,36 @@ TEXTS: Final[dict[str, str]] = {
     "Draw a picture": "Ein Bild zeichnen",
     "Correct it": "Verbessern",
     "I don't have that any more. Please type it again.": "Das habe ich nicht mehr. Bitte gib es noch einmal ein.",
+    # Slack
+    "done, posting": "fertig, wird verschickt",
+    "I sent it to you directly.": "Ich habe es dir direkt geschickt.",
+    "Slack did not let me delete all of it. An admin of the workspace can.": (
+        "Slack ließ mich nicht alles löschen. Ein Admin des Workspace kann es."
+    ),
+    "I could not post it here.": "Hier konnte ich es nicht zeigen.",
+    "Your picture is drawn, but I could not post it. An admin can fetch it: `imagine show {id}`.": (
+        "Dein Bild ist gezeichnet, aber ich konnte es nicht zeigen. Wer den Bot betreibt, kann es holen: `imagine show {id}`."
+    ),
+    "I am not in this channel. Invite me with `/invite`, and I can post pictures here.": (
+        "Ich bin nicht in diesem Channel. Lade mich mit `/invite` ein, dann kann ich hier Bilder zeigen."
+    ),
+    "I lack the permission {detail}. An admin can add it under OAuth & Permissions, then reinstall the app.": (
+        "Mir fehlt die Berechtigung {detail}. Ein Admin kann sie unter OAuth & Permissions hinzufügen und die App neu installieren."
+    ),
+    "That channel is archived.": "Dieser Channel ist archiviert.",
+    "That picture lies on another site. Please upload it to Slack.": (
+        "Dieses Bild liegt auf einer anderen Seite. Bitte lade es in Slack hoch."
+    ),
+    "This makes {count} pictures.": "Das werden {count} Bilder.",
+    "The message and its pictures will be gone for everybody.": "Die Nachricht und ihre Bilder sind dann für alle weg.",
+    "Keep": "Behalten",
+    "The form did not open in time. Please try again.": (
+        "Das Formular ging nicht rechtzeitig auf. Bitte versuch es noch einmal."
+    ),
+    "Imagine": "Imagine",
+    "Draw": "Zeichnen",
+    "Close": "Schließen",
+    "Back": "Zurück",
     "What you want to see": "Was du sehen willst",
     "What to leave out": "Was fehlen soll",
     "Model": "Modell",
@@ -232,4 +261,18 @@ TEXTS: Final[dict[str, str]] = {
     "What I add to all your commands: show it, or change it": ("Was ich all deinen Befehlen hinzufüge: ansehen oder ändern"),
     "forget all of it first": "erst alles vergessen",
     "How this works, with examples": "Wie das geht, mit Beispielen",
+    "as the words say": "wie die Worte sagen",
+    "Shape, width to height": "Form, Breite zu Höhe",
+    "as the model likes it": "wie es das Modell mag",
+    "How many pictures": "Wie viele Bilder",
+    "Guidance: how closely to follow the words": "Guidance: wie genau es den Worten folgt",
+    "Seed: the same one gives the same picture": "Seed: derselbe gibt dasselbe Bild",
+    "Size": "Größe",
+    "Twice as wide and high": "Doppelt so breit und hoch",
+    "Picture": "Bild",
+    "Where to post it": "Wohin damit",
+    "Start from that picture": "Von diesem Bild ausgehen",
+    "Start from a picture of yours": "Von einem eigenen Bild ausgehen",
+    "Strength: how far to go from that picture": "Stärke: wie weit weg von diesem Bild",
+    "From {least} to 1; usually {usual}.": "Von {least} bis 1; meist {usual}.",
 }

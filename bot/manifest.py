@@ -33,7 +33,22 @@ def for_slack(url: str = PLACEHOLDER) -> dict[str, Any]:
             "background_color": "#2b2d42",
         },
         "features": {
+            "app_home": {"home_tab_enabled": False, "messages_tab_enabled": True, "messages_tab_read_only_enabled": False},
             "bot_user": {"display_name": "imagine", "always_online": True},
+            "shortcuts": [
+                {
+                    "name": "Imagine this",
+                    "type": "message",
+                    "callback_id": slack.THIS,
+                    "description": "Draw what a message says, or from its picture",
+                },
+                {
+                    "name": "Imagine",
+                    "type": "global",
+                    "callback_id": slack.NEW,
+                    "description": "Draw a picture of what you type",
+                },
+            ],
             "slash_commands": [
                 {
                     "command": "/imagine",
@@ -46,6 +61,8 @@ def for_slack(url: str = PLACEHOLDER) -> dict[str, Any]:
         },
         "oauth_config": {"scopes": {"bot": list(slack.SCOPES)}},
         "settings": {
+            "event_subscriptions": {"request_url": events, "bot_events": list(slack.EVENTS)},
+            "interactivity": {"is_enabled": True, "request_url": events},
             "org_deploy_enabled": False,
             "socket_mode_enabled": False,
             "token_rotation_enabled": False,

@@ -96,6 +96,7 @@ class _Reply:
     """The way back to the page."""
 
     edit_every = 0.0  # the page is ours, and shows every step
+    is_announced = True  # by the answer to the command
 
     def __init__(self, page: Page, job: Job, notes: Notes) -> None:
         self._page, self._job, self._notes = page, job, notes

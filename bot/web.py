@@ -74,6 +74,7 @@ def create(open_parts: Callable[[], AbstractAsyncContextManager[Parts]]) -> Fast
     app.post("/discord/interactions")(discord_interactions)
     app.get("/health")(health)
     app.get("/pictures/{job_id}/{index}.png")(picture)
+    app.get("/previews/{job_id}/{number}.jpg")(preview)
     app.get("/")(page_itself)
     app.post("/page/imagine")(page_imagine)
     app.get("/page/jobs/{job_id}", response_class=EventSourceResponse)(page_watch)
@@ -81,7 +82,7 @@ def create(open_parts: Callable[[], AbstractAsyncContextManager[Parts]]) -> Fast
 
 
 async def slack_events(request: Request) -> Response:
-    """Take a slash command. https://docs.slack.dev/interactivity/implementing-slash-commands"""
+    """Take a command, a press, a form, a shortcut or an event. https://docs.slack.dev/interactivity"""
     slack = _on(_parts(request).slack)
     slack.verify(request.headers, await _body(request))
     _content_type(request, FORM, JSON)
@@ -109,6 +110,15 @@ async def picture(request: Request, job_id: str, index: int) -> Response:
         raise HTTPException(HTTPStatus.NOT_FOUND)
     headers = {"Cache-Control": "private, max-age=31536000, immutable", "X-Content-Type-Options": "nosniff"}
     return Response(kept[index].png, media_type="image/png", headers=headers)
+
+
+async def preview(request: Request, job_id: str, number: int) -> Response:
+    """Serve what can be seen of a drawing so far; `number` is there because Slack fetches no address twice."""
+    del number
+    shown = await _on(_parts(request).slack).preview(job_id) if JOB_ID.fullmatch(job_id) else None
+    if shown is None:
+        raise HTTPException(HTTPStatus.NOT_FOUND)
+    return Response(shown, media_type="image/jpeg", headers={"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"})
 
 
 async def page_itself(request: Request) -> Response:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 import uvicorn
 
-from bot import local, web
+from bot import local, manifest, web
 from tests.fakes.discord import DiscordServer
 from tests.fakes.generator import QuickGenerator
 from tests.fakes.slack import SlackServer
@@ -55,12 +55,14 @@ def one_thread() -> Iterator[None]:
 def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     """Shorten the waits that are there for the sake of others' servers."""
     monkeypatch.setattr("bot.courier.FIRST_WAIT", 0.01)
-    monkeypatch.setattr("bot.slack.POLL_EVERY", 0.01)
+    monkeypatch.setattr("bot.courier.AT_ONCE", 0.02)
+    monkeypatch.setattr("bot.slack_reply.POLL_EVERY", 0.01)
 
 
 @pytest.fixture
 async def slack() -> AsyncIterator[SlackServer]:
     async with SlackServer() as server:
+        server.install(manifest.for_slack())
         yield server
         assert not server.violations
 

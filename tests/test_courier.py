@@ -27,6 +27,7 @@ class Board:
     """A platform, and its own way back to people."""
 
     edit_every = 0.0
+    is_announced = True
 
     def __init__(self) -> None:
         self.pace = Pace(per_minute=1_000_000)
@@ -130,6 +131,17 @@ async def test_many_drawings_of_one_job_are_one_attempt(bench: Bench) -> None:
     outcome = await bench.carry(a_job(*(fox(seed=seed) for seed in range(6))))
     assert outcome
     assert len(outcome.pictures) == 6
+
+
+@pytest.mark.parametrize("is_announced", [True, False])
+async def test_what_nobody_was_told_of_is_shown_at_once(is_announced: bool, bench: Bench) -> None:
+    bench.board.is_announced, bench.board.edit_every = is_announced, 60.0
+    bench.gate.clear()
+    carried = asyncio.create_task(bench.carry(a_job()))
+    await asyncio.sleep(0.1)
+    assert len(bench.board.shown) == (not is_announced)
+    bench.gate.set()
+    await carried
 
 
 async def test_cancelling_stops_the_drawing_and_says_so_once(bench: Bench) -> None:

@@ -190,7 +190,7 @@ async def test_ordinary_restarts_are_no_fault_of_the_job(tmp_path: Path, slack: 
 async def test_a_platform_that_hangs_holds_up_nobody_elses_drawing(
     slack: SlackServer, discord: DiscordServer, service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bot.slack._Reply.edit_every", 0.0)
+    monkeypatch.setattr("bot.slack_reply.Reply.edit_every", 0.0)
     monkeypatch.setattr("bot.courier.SETTLE", 0.1)
     service.generator.step_seconds = 0.01
     slack.faults.next("chat.postMessage", Fault.HANG, times=30)
@@ -201,7 +201,7 @@ async def test_a_platform_that_hangs_holds_up_nobody_elses_drawing(
 
 
 async def test_statuses_leave_room_for_outcomes(slack: SlackServer, service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bot.slack._Reply.edit_every", 0.0)
+    monkeypatch.setattr("bot.slack_reply.Reply.edit_every", 0.0)
     service.generator.step_seconds = 0.01
     for number in range(20):
         await slack.command(service.url, f"fox {number}", user=f"U{number}")
@@ -264,7 +264,7 @@ async def test_a_greedy_neighbour_does_not_delay_somebodys_first_picture(slack: 
 async def test_the_place_in_the_queue_is_shown_while_waiting(
     slack: SlackServer, service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bot.slack._Reply.edit_every", 0.0)
+    monkeypatch.setattr("bot.slack_reply.Reply.edit_every", 0.0)
     service.generator.gate.clear()
     await slack.command(service.url, "first", user="U1")
     await slack.command(service.url, "second", user="U1")

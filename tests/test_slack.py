@@ -150,7 +150,7 @@ async def test_what_cannot_be_delivered_at_all_is_kept(slack: SlackServer, servi
 async def test_a_status_that_somebody_deleted_is_posted_anew(
     slack: SlackServer, service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bot.slack._Reply.edit_every", 0.0)
+    monkeypatch.setattr("bot.slack_reply.Reply.edit_every", 0.0)
     service.generator.step_seconds = 0.02
     await slack.command(service.url, "a fox --steps 20")
     await until(lambda: [m for m in slack.messages if m.via == "api"])
@@ -189,7 +189,7 @@ async def test_a_quick_drawing_is_posted_without_statuses(slack: SlackServer, se
 
 
 async def test_statuses_keep_their_distance(slack: SlackServer, service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bot.slack._Reply.edit_every", 0.1)
+    monkeypatch.setattr("bot.slack_reply.Reply.edit_every", 0.1)
     service.generator.step_seconds = 0.03
     message = await imagine(slack, service, "a fox --steps 20")
     steps = [edit.time for edit in message.edits if "step" in edit.text]

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 class QuickGenerator:
     """Draws one plain colour for each seed. `gate` holds drawings up; `fails` makes them raise; a step takes `step_seconds`.
 
-    `wakes` makes it say first that a machine starts; `previews` are what it shows of its steps, one after the other.
+    `wakes` makes it say first that a machine starts; `preview` comes with each step, or `previews` one after the other;
+    `started_from` are the pictures that drawings began with.
     """
 
     def __init__(self, model: Model) -> None:
@@ -29,6 +30,7 @@ class QuickGenerator:
         self.gate.set()
         self.step_seconds = 0.0
         self.wakes = False
+        self.preview = b""
         self.previews: list[bytes] = []
         self.drawn: list[ImageRequest] = []
         self.started_from: list[bytes | None] = []
@@ -39,6 +41,7 @@ class QuickGenerator:
     ) -> Generator[Event, None, None]:
         """Yield what the real one yields."""
         del batch_size
+        self.started_from.append(image)
         while self.wakes and not self.gate.wait(0.02):
             yield Waking(5)
         yield Started()
@@ -47,9 +50,8 @@ class QuickGenerator:
             time.sleep(self.step_seconds)
             if self.fails:
                 raise self.fails
-            yield Step(index + 1, request.num_inference_steps, self.previews.pop(0) if self.previews else b"")
+            yield Step(index + 1, request.num_inference_steps, self.previews.pop(0) if self.previews else self.preview)
         self.drawn.append(request)
-        self.started_from.append(image)
         alone = [request.alone(index) for index in range(request.n)]
         yield Finished(tuple(Picture(png=plain(one), request=one) for one in alone), 0.01)
 

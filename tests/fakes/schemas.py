@@ -1,7 +1,8 @@
 """Check payloads against the platforms' own published schemas, where `IMAGINE_SPECS` names a folder with them.
 
-The folder holds `discord-openapi.json` (https://github.com/discord/discord-api-spec), `slack-message.schema.json` and
-`slack-manifest.schema.json` (schemas/manifest.schema.2.0.0.json of https://github.com/slackapi/manifest-schema).
+The folder holds `discord-openapi.json` (https://github.com/discord/discord-api-spec), `slack-message.schema.json`,
+`slack-view.schema.json`, and `slack-manifest.schema.json` (schemas/manifest.schema.2.0.0.json of
+https://github.com/slackapi/manifest-schema).
 Three adjustments make Discord's document a strict validator: objects are closed, or typos pass; whole numbers are
 accepted as ids, because discord.py sends them; `tts` and `nsfw` are allowed, because discord.py sends those too.
 """
@@ -36,6 +37,11 @@ def slack_message() -> Check | None:
 def slack_manifest() -> Check | None:
     """Check the manifest of a Slack app."""
     return _compiled(folder, SLACK_MANIFEST, "#") if (folder := _folder()) else None
+
+
+def slack_view() -> Check | None:
+    """Check Slack's modals."""
+    return _compiled(folder, "slack-view.schema.json", "#/definitions/ModalView") if (folder := _folder()) else None
 
 
 def discord_request(operation: str) -> Check | None:

@@ -1,23 +1,17 @@
-"""A server that plays Slack: its Web API, its response_url, and the people who type commands and press buttons.
+"""A server that plays Slack: its Web API, its files, its response_url, and the people who type and press.
 
 https://docs.slack.dev/apis/web-api
 """
 
-import asyncio
-import hashlib
 import hmac
 import json
 import math
-import re
-import time
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
 from email.utils import formatdate
 from http import HTTPStatus
 from types import TracebackType
 from typing import Any, Self
-from urllib.parse import urlencode
 
 import aiohttp
 from aiohttp import web
@@ -25,38 +19,34 @@ from aiohttp import web
 from tests.fakes.faults import Fault, Faults
 from tests.fakes.host import Host
 from tests.fakes.slack_methods import METHODS, REPLY, Method, compose, require
-from tests.fakes.slack_world import Call, Kind, Message, Refusal, ResponseUrl, Via, World
+from tests.fakes.slack_people import Ack, People
+from tests.fakes.slack_rates import Rates
+from tests.fakes.slack_world import Call, File, Message, Refusal, ResponseUrl, Via, World, mimetype
 
-PATIENCE = 3.0  # seconds until Slack tells the person `operation_timeout`
+__all__ = ["Ack", "SlackServer"]
+
 MAX_USES = 5
 MAX_AGE = 30 * 60  # seconds
-FORM = "application/x-www-form-urlencoded"
-CHANNEL_NAMES = {Kind.PUBLIC: "general", Kind.PRIVATE: "privategroup", Kind.DM: "directmessage"}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ack:
-    """How the app took a command or a click. Status 0: not in time, or not at all."""
-
-    status: int
-    body: Any  # parsed, if it was JSON; text otherwise
-    seconds: float
-    trigger_id: str
-    response_url: str
-    message: Message | None  # what the person reads at once
-
-
-class SlackServer(World):
+class SlackServer(People):
     """`async with SlackServer() as slack:` and point `AsyncWebClient(base_url=slack.url)` at it."""
 
     def __init__(self, **world: Any) -> None:
         super().__init__(fetch=self._fetch, **world)
         self.faults = Faults()
+        self.keeps_rates = False  # it limits them only then, so that other tests may be quicker than people are
+        self.rates = Rates()
+        self.limited: list[Call] = []
+        self.public_names = {}
+        self.seen: dict[str, bytes] = {}  # by address: Slack fetches a picture once
         self.url = ""
-        self._triggers: dict[str, ResponseUrl] = {}
         routes = [
             web.route("*", "/api/{method}", self._api),
             web.post("/upload/v1/{upload}", self._upload),
+            web.get("/files-pri/{place}/{name}", self._file),
+            web.get("/files-pri/{place}/download/{name}", self._file),
+            web.get("/sign-in", self._sign_in),
             web.post("/commands/{team}/{number}/{secret}", self._respond),
         ]
         self._host = Host(routes)
@@ -64,6 +54,7 @@ class SlackServer(World):
     async def __aenter__(self) -> Self:
         """Start to listen."""
         self.root = await self._host.start()
+        self.session = self._host.session
         self.url = f"{self.root}/api/"
         return self
 
@@ -84,9 +75,12 @@ class SlackServer(World):
                 sent, is_json = await _read(request)
                 call.channel = str(sent.get("channel") or sent.get("channel_id") or sent.get("channels") or "")
                 call.ts = str(sent.get("ts") or "")
+                if self.keeps_rates and (wait := self.rates.wait(name, call.channel, self.clock())):
+                    self.limited.append(call)
+                    return _limited(wait)
                 body = {"ok": True, **await self._dispatch(name, request.headers, sent, is_json=is_json)}
             except Refusal as refusal:
-                body = self._refused(refusal)
+                body = self.refused(refusal)
             call.answer = str(body.get("error", "ok"))
             scopes, date = ",".join(sorted(self.scopes)), formatdate(self.clock(), usegmt=True)
             return web.json_response(body, headers={"X-OAuth-Scopes": scopes, "Date": date})
@@ -136,7 +130,7 @@ class SlackServer(World):
                 await self._reply(self.root + request.path, await _json(request), call)
             except Refusal as refusal:  # seen in the wild: 404, whatever the reason
                 call.answer = refusal.error
-                return web.json_response(self._refused(refusal), status=HTTPStatus.NOT_FOUND)
+                return web.json_response(self.refused(refusal), status=HTTPStatus.NOT_FOUND)
             call.answer = "ok"
             return web.Response(text="ok")
 
@@ -157,9 +151,10 @@ class SlackServer(World):
             if address.original:
                 self.delete(address.original)
             return
-        await self._say(address, sent, Via.RESPONSE_URL)
+        await self.say(address, sent, Via.RESPONSE_URL)
 
-    async def _say(self, address: ResponseUrl, sent: Mapping[str, Any], via: Via) -> Message:
+    async def say(self, address: ResponseUrl, sent: Mapping[str, Any], via: Via) -> Message:
+        """Show what an app answers to a command or a click."""
         parts = await compose(self, address.channel, sent, strict=True)
         if address.original and sent.get("replace_original"):  # a command has no original: Slack posts anew
             self.edit(address.original, **parts)
@@ -173,160 +168,49 @@ class SlackServer(World):
         self.calls.append(Call(time=self.clock(), method=method, channel="", ts=""))
         return self.calls[-1]
 
-    def _refused(self, refusal: Refusal) -> dict[str, Any]:
-        if refusal.violation:
-            self.violations.append(refusal.violation)
-        return {"ok": False, "error": refusal.error, **refusal.details}
-
     async def _serve(self, request: web.Request, call: Call, answer: Any) -> web.StreamResponse:
         call.fault = self.faults.draw(call.method)
-        wait = {"Retry-After": str(math.ceil(self.faults.retry_after))}  # Slack speaks in whole seconds
         refusals = {
-            Fault.RATE_LIMITED: lambda: _failed(HTTPStatus.TOO_MANY_REQUESTS, "ratelimited", wait),
+            Fault.RATE_LIMITED: lambda: _limited(math.ceil(self.faults.retry_after)),  # Slack speaks in whole seconds
             Fault.SERVER_ERROR: lambda: _failed(HTTPStatus.INTERNAL_SERVER_ERROR, "fatal_error"),
         }
         return await self._host.serve(request, call.fault, answer, refusals)
 
+    async def _file(self, request: web.Request) -> web.StreamResponse:
+        call = self._note("file")
+
+        async def answer() -> web.StreamResponse:
+            scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+            file = self._hosted(request.match_info["place"])
+            known = scheme == "Bearer" and hmac.compare_digest(token, self.token) and "files:read" in self.scopes
+            if not (known and file and self.may_see(file)):
+                raise web.HTTPFound(f"{self.root}/sign-in")
+            call.answer, content = "ok", file.content or b""
+            return web.Response(body=content, content_type=mimetype(content))
+
+        return await self._serve(request, call, answer)
+
+    async def _sign_in(self, _request: web.Request) -> web.Response:
+        return web.Response(text="<!DOCTYPE html><title>Sign in</title>", content_type="text/html")
+
+    def _hosted(self, place: str) -> File | None:
+        return self.files.get(place.removeprefix(f"{self.team_id}-"))
+
     async def _fetch(self, url: str) -> bytes | None:
+        if url in self.seen:
+            return self.seen[url]
+        found = url
+        for true, name in self.public_names.items():
+            found = found.replace(f"https://{name}/", f"{true}/")
         with suppress(aiohttp.ClientError, TimeoutError, ValueError):
-            async with self._host.session.get(url, timeout=aiohttp.ClientTimeout(total=2)) as response:
-                return await response.read() if response.ok else None
-        return None
+            async with self.session.get(found, timeout=aiohttp.ClientTimeout(total=2)) as response:
+                if response.ok:
+                    self.seen[url] = await response.read()
+        return self.seen.get(url)
 
-    # The people
 
-    def sign(self, body: str | bytes, timestamp: float | str | None = None) -> dict[str, str]:
-        """Make the headers by which an app knows that a request is Slack's."""
-        stamp = str(int(time.time()) if timestamp is None else timestamp)
-        raw = body.encode() if isinstance(body, str) else body
-        digest = hmac.new(self.signing_secret.encode(), b"v0:%s:%s" % (stamp.encode(), raw), hashlib.sha256).hexdigest()
-        return {"X-Slack-Request-Timestamp": stamp, "X-Slack-Signature": f"v0={digest}", "Content-Type": FORM}
-
-    async def command(
-        self,
-        service_url: str,
-        text: str,
-        *,
-        user: str = "U1",
-        channel: str = "C1",
-        command: str = "/imagine",
-        trigger_id: str | None = None,
-        session: aiohttp.ClientSession | None = None,
-        patience: float = PATIENCE,
-    ) -> Ack:
-        """Type a slash command. The same trigger_id again is the same request sent again."""
-        trigger_id, address = self._trigger(trigger_id, channel, user)
-        form = self._command_form(text, user, channel, command) | {
-            "response_url": address.url,
-            "trigger_id": trigger_id,
-        }
-        ack = await self._send(service_url, form, address, trigger_id=trigger_id, session=session, patience=patience)
-        return await self._read_ack(ack, address)
-
-    async def click(
-        self,
-        service_url: str,
-        message: Message,
-        button: Mapping[str, Any],
-        *,
-        user: str = "U1",
-        trigger_id: str | None = None,
-        session: aiohttp.ClientSession | None = None,
-        patience: float = PATIENCE,
-    ) -> Ack:
-        """Press a button of a message, one of `message.buttons`."""
-        trigger_id, address = self._trigger(trigger_id, message.channel, user)
-        address.original, address.thread_ts = message, message.thread_ts
-        payload = self._click_payload(message, button, user) | {"response_url": address.url, "trigger_id": trigger_id}
-        ack = await self._send(
-            service_url, {"payload": json.dumps(payload)}, address, trigger_id=trigger_id, session=session, patience=patience
-        )
-        if ack.body:
-            self.violations.append("A click was answered with words, which Slack shows to nobody.")
-        return ack
-
-    def _trigger(self, trigger_id: str | None, channel: str, user: str) -> tuple[str, ResponseUrl]:
-        if trigger_id in self._triggers:
-            return trigger_id, self._triggers[trigger_id]
-        number = self.number()
-        url = f"{self.root}/commands/{self.team_id}/{number:010}/{hashlib.sha256(str(number).encode()).hexdigest()[:24]}"
-        address = ResponseUrl(url=url, channel=channel, user=user, created=self.clock())
-        trigger_id = trigger_id or f"{number}.{self.team_id}.{hashlib.md5(url.encode(), usedforsecurity=False).hexdigest()}"
-        self.response_urls[url] = self._triggers[trigger_id] = address
-        return trigger_id, address
-
-    def _command_form(self, text: str, user: str, channel: str, command: str) -> dict[str, str]:
-        return {
-            "token": "deprecated-verification-token",
-            "team_id": self.team_id,
-            "team_domain": "fake",
-            "channel_id": channel,
-            "channel_name": CHANNEL_NAMES[self.channels[channel].kind],
-            "user_id": user,
-            "user_name": user.lower(),
-            "command": command,
-            "text": text,
-            "api_app_id": self.app_id,
-            "is_enterprise_install": "false",
-        }
-
-    def _click_payload(self, message: Message, button: Mapping[str, Any], user: str) -> dict[str, Any]:
-        block: dict[str, Any] = next((b for b in message.blocks if button in b.get("elements", [b.get("accessory")])), {})
-        place = {"message_ts": message.ts, "channel_id": message.channel, "is_ephemeral": bool(message.ephemeral_to)}
-        action = {"action_id": "unnamed", "block_id": block.get("block_id", "unnamed"), **button}
-        shown = {} if message.ephemeral_to else {"message": message.as_json()}
-        return {
-            "type": "block_actions",
-            "user": {"id": user, "username": user.lower(), "name": user.lower(), "team_id": self.team_id},
-            "api_app_id": self.app_id,
-            "token": "deprecated-verification-token",
-            "container": {"type": "message", **place},
-            "team": {"id": self.team_id, "domain": "fake"},
-            "enterprise": None,
-            "is_enterprise_install": False,
-            "channel": {"id": message.channel, "name": CHANNEL_NAMES[self.channels[message.channel].kind]},
-            **shown,
-            "state": {"values": {}},
-            "actions": [{**action, "action_ts": f"{time.time():.6f}"}],
-        }
-
-    async def _send(
-        self,
-        service_url: str,
-        form: Mapping[str, str],
-        address: ResponseUrl,
-        *,
-        trigger_id: str,
-        session: aiohttp.ClientSession | None,
-        patience: float,
-    ) -> Ack:
-        body, started, status, text = urlencode(form), time.monotonic(), 0, ""
-        with suppress(TimeoutError, aiohttp.ClientError):
-            async with (
-                asyncio.timeout(patience),
-                (session or self._host.session).post(
-                    f"{service_url}/slack/events", data=body, headers=self.sign(body)
-                ) as response,
-            ):
-                text, status = await response.text(), response.status
-        seconds = time.monotonic() - started
-        body_json = json.loads(text) if re.match(r"\s*\{", text) else text
-        url = address.url
-        return Ack(status=status, body=body_json, seconds=seconds, trigger_id=trigger_id, response_url=url, message=None)
-
-    async def _read_ack(self, ack: Ack, address: ResponseUrl) -> Ack:
-        if ack.status != HTTPStatus.OK or not ack.body:
-            return ack
-        said = ack.body if isinstance(ack.body, dict) else {"text": ack.body}
-        try:
-            sent = Method(do=_nothing, required={}, optional=REPLY).read("ack", said)
-            if not sent.keys() & {"text", "blocks", "attachments"}:
-                return ack
-            message = await self._say(address, sent, Via.ACK)
-        except Refusal as refusal:
-            self._refused(refusal)
-            return ack
-        return replace(ack, message=message)
+def _limited(seconds: int) -> web.StreamResponse:
+    return _failed(HTTPStatus.TOO_MANY_REQUESTS, "ratelimited", {"Retry-After": str(seconds)})
 
 
 def _failed(status: int, error: str, headers: Mapping[str, str] | None = None) -> web.StreamResponse:

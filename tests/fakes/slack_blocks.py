@@ -3,6 +3,7 @@
 https://docs.slack.dev/reference/block-kit/blocks
 """
 
+import json
 from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
 
@@ -14,6 +15,7 @@ Rule = tuple[str, Callable[[dict[str, Any]], bool]]
 IMAGES = {"image/png", "image/jpeg", "image/gif"}
 MAX_BLOCKS = 50
 MAX_ID = 255
+MAX_WORDS = 2000  # characters of a label or a hint
 MAX_TEXT = 40_000  # characters
 MAX_EDIT = 4_000  # bytes of an edited message's text, once & < > are escaped
 
@@ -27,14 +29,41 @@ FIELDS: dict[str, tuple[set[str], set[str]]] = {
     "divider": (set(), set()),
     "markdown": ({"text"}, set()),
     "button": ({"text"}, {"action_id", "url", "value", "style", "confirm", "accessibility_label"}),
+    "input": ({"label", "element"}, {"hint", "optional", "dispatch_action"}),
+    "plain_text_input": (
+        {"action_id"},
+        {"initial_value", "multiline", "min_length", "max_length", "dispatch_action_config", "focus_on_load", "placeholder"},
+    ),
+    "number_input": (
+        {"action_id", "is_decimal_allowed"},
+        {"initial_value", "min_value", "max_value", "dispatch_action_config", "focus_on_load", "placeholder"},
+    ),
+    "static_select": (
+        {"action_id", "options"},
+        {"initial_option", "confirm", "focus_on_load", "placeholder"},
+    ),
+    "radio_buttons": ({"action_id", "options"}, {"initial_option", "confirm", "focus_on_load"}),
+    "checkboxes": ({"action_id", "options"}, {"initial_options", "confirm", "focus_on_load"}),
+    "conversations_select": (
+        {"action_id"},
+        {
+            *("initial_conversation", "default_to_current_conversation", "response_url_enabled", "filter"),
+            *("confirm", "focus_on_load", "placeholder"),
+        },
+    ),
+    "file_input": ({"action_id"}, {"filetypes", "max_files"}),
     "mrkdwn": ({"text"}, {"verbatim"}),
     "plain_text": ({"text"}, {"emoji"}),
 }
 OTHER_BLOCKS = {
-    *("alert", "card", "carousel", "container", "context_actions", "data_table", "file", "input", "plan", "rich_text"),
+    *("alert", "card", "carousel", "container", "context_actions", "data_table", "file", "plan", "rich_text"),
     *("table", "task_card", "video"),
 }
-BLOCKS = {"section", "image", "context", "actions", "header", "divider", "markdown"} | OTHER_BLOCKS
+INPUTS = {
+    *("plain_text_input", "number_input", "static_select", "radio_buttons", "checkboxes", "conversations_select"),
+    *("file_input", "email_text_input", "url_text_input", "datepicker", "timepicker", "rich_text_input"),
+}
+BLOCKS = {"section", "image", "context", "actions", "header", "divider", "markdown", "input"} | OTHER_BLOCKS
 
 
 def _words(node: dict[str, Any], key: str = "text") -> str:
@@ -50,6 +79,23 @@ def _kind(node: dict[str, Any], key: str = "text") -> Any:
 def _count(node: dict[str, Any], key: str = "elements") -> int:
     value = node.get(key)
     return len(value) if isinstance(value, list) else 0
+
+
+def _has_options(node: dict[str, Any], most: int) -> bool:
+    options = node["options"]
+    values = [option["value"] for option in options]
+    fits = all(1 <= len(_words(o)) <= 75 and _kind(o) == "plain_text" and 1 <= len(o["value"]) <= 150 for o in options)
+    return 1 <= len(options) <= most and len(set(values)) == len(values) and fits
+
+
+def _starts_with_an_option(node: dict[str, Any]) -> bool:
+    first = [node["initial_option"]] if "initial_option" in node else node.get("initial_options", [])
+    return all(option in node["options"] for option in first)
+
+
+def _in_bounds(node: dict[str, Any]) -> bool:
+    texts = [node[key] for key in ("min_value", "initial_value", "max_value") if key in node]
+    return all(isinstance(text, str) for text in texts) and sorted(texts, key=float) == texts
 
 
 RULES: dict[str, list[Rule]] = {
@@ -74,6 +120,30 @@ RULES: dict[str, list[Rule]] = {
         ("must be less than 256 characters [action_id]", lambda n: len(n.get("action_id", "")) <= MAX_ID),
         ("unsupported style", lambda n: n.get("style") in {None, "primary", "danger"}),
     ],
+    "input": [
+        ("must have a plain_text label", lambda n: _kind(n, "label") == "plain_text"),
+        ("must be less than 2001 characters [label]", lambda n: 1 <= len(_words(n["label"])) <= MAX_WORDS),
+        ("must be less than 2001 characters [hint]", lambda n: len(_words(n.get("hint", {}))) <= MAX_WORDS),
+        ("element cannot stand in an input", lambda n: n["element"]["type"] in INPUTS),
+    ],
+    "plain_text_input": [
+        ("max_length must be from 1 to 3000", lambda n: 1 <= n.get("max_length", 1) <= 3000),
+        ("initial_value is too long", lambda n: len(n.get("initial_value", "")) <= n.get("max_length", 3000)),
+    ],
+    "number_input": [("values must be numbers in strings, in order", _in_bounds)],
+    "static_select": [
+        ("must have 1 to 100 options with labels of 1 to 75 characters", lambda n: _has_options(n, 100)),
+        ("initial_option must be one of the options", _starts_with_an_option),
+    ],
+    "radio_buttons": [
+        ("must have 1 to 10 options with labels of 1 to 75 characters", lambda n: _has_options(n, 10)),
+        ("initial_option must be one of the options", _starts_with_an_option),
+    ],
+    "checkboxes": [
+        ("must have 1 to 10 options with labels of 1 to 75 characters", lambda n: _has_options(n, 10)),
+        ("initial_options must be among the options", _starts_with_an_option),
+    ],
+    "file_input": [("max_files must be from 1 to 10", lambda n: 1 <= n.get("max_files", 10) <= 10)],
     "image": [
         ("must have 1 to 2000 characters [alt_text]", lambda n: 1 <= len(_words(n, "alt_text")) <= 2000),
         ("must have exactly one of image_url and slack_file", lambda n: ("image_url" in n) != ("slack_file" in n)),
@@ -93,7 +163,13 @@ async def look(
     shared: frozenset[str] = frozenset(),
 ) -> list[File | bytes]:
     """Check a message's blocks and fetch what they show; `strict` where Slack refuses files not shared there."""
-    _check_shape(text, blocks)
+    check_blocks(blocks, most=MAX_BLOCKS)
+    if len(json.dumps(blocks, ensure_ascii=False)) > world.most_in_blocks:
+        raise Refusal("msg_blocks_too_long")
+    if any(block["type"] == "input" for block in blocks):
+        mistake("an input stands in modals only", "/blocks")
+    if (check := schemas.slack_message()) and (problem := check({"text": text, "blocks": blocks})):
+        mistake(f"schema: {problem}", "/blocks")
     pictures: list[File | bytes] = []
     for pointer, node in _walk(blocks, "/blocks"):
         if node.get("type") != "image":
@@ -117,20 +193,19 @@ def refuse(problem: str, pointer: str, violation: str | None = None) -> NoReturn
     raise Refusal("invalid_blocks", violation, errors=errors, response_metadata=messages)
 
 
-def _check_shape(text: str, blocks: list[Any]) -> None:
-    if len(blocks) > MAX_BLOCKS:
-        _mistake(f"no more than {MAX_BLOCKS} items allowed", "/blocks")
+def check_blocks(blocks: list[Any], *, most: int) -> None:
+    """Refuse blocks that Slack would refuse wherever they stand."""
+    if len(blocks) > most:
+        mistake(f"no more than {most} items allowed", "/blocks")
     for index, block in enumerate(blocks):
         if not isinstance(block, dict) or str(block.get("type")) not in BLOCKS:
-            _mistake("unsupported type", f"/blocks/{index}/type")
+            mistake("unsupported type", f"/blocks/{index}/type")
         _check_id(block, blocks[:index], "block_id", f"/blocks/{index}")
         elements = found if isinstance(found := block.get("elements"), list) else []
         for place, element in enumerate(elements):
             _check_id(element, elements[:place], "action_id", f"/blocks/{index}/elements/{place}")
     for pointer, node in _walk(blocks, "/blocks"):
         _check_node(node, pointer)
-    if (check := schemas.slack_message()) and (problem := check({"text": text, "blocks": blocks})):
-        _mistake(f"schema: {problem}", "/blocks")
 
 
 def _check_id(node: Any, before: list[Any], key: str, pointer: str) -> None:
@@ -138,9 +213,9 @@ def _check_id(node: Any, before: list[Any], key: str, pointer: str) -> None:
     if value is None:
         return
     if not isinstance(value, str) or len(value) > MAX_ID:
-        _mistake(f"must be a string of up to {MAX_ID} characters", f"{pointer}/{key}")
+        mistake(f"must be a string of up to {MAX_ID} characters", f"{pointer}/{key}")
     if any(isinstance(other, dict) and other.get(key) == value for other in before):
-        _mistake(f"{key} already exists", f"{pointer}/{key}")
+        mistake(f"{key} already exists", f"{pointer}/{key}")
 
 
 def _check_node(node: dict[str, Any], pointer: str) -> None:
@@ -149,22 +224,23 @@ def _check_node(node: dict[str, Any], pointer: str) -> None:
         return
     must, may = FIELDS[kind]
     for field in must - set(node):
-        _mistake(f"missing required field: {field}", pointer)
+        mistake(f"missing required field: {field}", pointer)
     for field in node.keys() - must - may - {"type", "block_id"}:
-        _mistake(f"invalid additional property: {field}", pointer)
+        mistake(f"invalid additional property: {field}", pointer)
     for problem, holds in RULES.get(kind, []):
         if not _holds(holds, node):
-            _mistake(problem, pointer)
+            mistake(problem, pointer)
 
 
 def _holds(rule: Callable[[dict[str, Any]], bool], node: dict[str, Any]) -> bool:
     try:
         return rule(node)
-    except (TypeError, AttributeError):  # a field of the wrong type
+    except (TypeError, AttributeError, KeyError, ValueError):  # a field of the wrong type
         return False
 
 
-def _mistake(problem: str, pointer: str) -> NoReturn:
+def mistake(problem: str, pointer: str) -> NoReturn:
+    """Refuse what a correct app would never have sent."""
     refuse(problem, pointer, f"Invalid blocks: {problem} at {pointer}.")
 
 
@@ -184,12 +260,12 @@ async def _fetched(world: World, url: str, pointer: str) -> bytes:
 
 def _slack_file(world: World, reference: dict[str, str], pointer: str) -> File:
     if not isinstance(reference, dict) or set(reference) not in ({"id"}, {"url"}):
-        _mistake("must have either id or url", pointer)
+        mistake("must have either id or url", pointer)
     file = world.files.get(reference.get("id", "")) or next(
         (known for known in world.files.values() if known.url == reference.get("url")), None
     )
     if file is None:
-        _mistake("invalid slack file", pointer)
+        mistake("invalid slack file", pointer)
     if file.deleted or not world.is_processed(file) or mimetype(file.content or b"") not in IMAGES:
         refuse("invalid slack file", pointer)
     return file

@@ -10,8 +10,9 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-from tests.fakes import slack_blocks
-from tests.fakes.slack_world import File, Kind, Message, Refusal, Via, World, mimetype
+from tests.fakes import slack_blocks, slack_views
+from tests.fakes.slack_payloads import file_json, message_json, view_json
+from tests.fakes.slack_world import File, Kind, Message, Refusal, Via, View, World
 
 Arguments = Mapping[str, Any]
 Handler = Callable[[World, Arguments], Awaitable[dict[str, Any]]]
@@ -19,6 +20,7 @@ Reader = Callable[[Any], Any]  # raises if an argument is of the wrong type
 
 TIMESTAMP = re.compile(r"\d{9,11}\.\d{6}")
 MAX_ALT = 1000
+MAX_WAIT = 3.0  # seconds that a trigger_id lasts
 
 
 def _text(value: Any) -> str:
@@ -129,7 +131,7 @@ async def _post_message(world: World, sent: Arguments) -> dict[str, Any]:
     check_thread(world, channel.id, sent.get("thread_ts"))
     parts = await compose(world, channel.id, sent)
     message = world.post(channel.id, thread_ts=sent.get("thread_ts"), linked=_is_linked(sent), **parts)
-    return {"channel": channel.id, "ts": message.ts, "message": message.as_json()}
+    return {"channel": channel.id, "ts": message.ts, "message": message_json(world, message)}
 
 
 async def _post_ephemeral(world: World, sent: Arguments) -> dict[str, Any]:
@@ -157,7 +159,7 @@ async def _update(world: World, sent: Arguments) -> dict[str, Any]:
     kept = {} if "text" in sent or "markdown_text" in sent else {"text": message.text, "blocks": message.blocks}
     parts = await compose(world, message.channel, kept | dict(sent), most=slack_blocks.MAX_EDIT)
     world.edit(message, **parts)
-    return {"channel": message.channel, "ts": message.ts, "text": message.text, "message": message.as_json()}
+    return {"channel": message.channel, "ts": message.ts, "text": message.text, "message": message_json(world, message)}
 
 
 async def _delete(world: World, sent: Arguments) -> dict[str, Any]:
@@ -174,7 +176,8 @@ async def _get_upload_url(world: World, sent: Arguments) -> dict[str, Any]:
     id_, name = f"F{world.number():07}", sent["filename"]
     url = f"{world.root}/files-pri/{world.team_id}-{id_}/{name}"
     upload = f"{world.number():06}{id_}"
-    world.files[id_] = File(id=id_, name=name, length=sent["length"], upload=upload, url=url, alt_txt=sent.get("alt_txt"))
+    about = {"length": sent["length"], "upload": upload, "alt_txt": sent.get("alt_txt"), "user": world.bot_user_id}
+    world.files[id_] = File(id=id_, name=name, url=url, **about)
     return {"upload_url": f"{world.root}/upload/v1/{upload}", "file_id": id_}
 
 
@@ -238,35 +241,30 @@ def _file(world: World, sent: Arguments) -> File:
         raise Refusal("file_not_found")
     if file.deleted:
         raise Refusal("file_deleted")
+    if not world.may_see(file):
+        raise Refusal("file_not_found")
     return file
 
 
 async def _file_info(world: World, sent: Arguments) -> dict[str, Any]:
     file = _file(world, sent)
     file.polls += 1
-    kind = mimetype(file.content or b"") if world.is_processed(file) else ""
     shares: dict[str, dict[str, list[dict[str, Any]]]] = {}
     for share in file.shares:
         access = "public" if world.channels[share.channel].kind is Kind.PUBLIC else "private"
         place = {"ts": share.ts} | ({"thread_ts": share.thread_ts} if share.thread_ts else {})
         shares.setdefault(access, {}).setdefault(share.channel, []).append(place)
-    about: dict[str, Any] = {
-        "id": file.id,
-        "name": file.name,
-        "title": file.title,
-        "mimetype": kind,
-        "filetype": kind.rpartition("/")[2],
-    }
-    about |= {"size": file.length, "url_private": file.url, "permalink": file.url, "user": world.bot_user_id}
     lists = {Kind.PUBLIC: "channels", Kind.PRIVATE: "groups", Kind.DM: "ims"}
     places: dict[str, list[str]] = {key: [] for key in lists.values()}
     for share in file.shares:
         places[lists[world.channels[share.channel].kind]].append(share.channel)
-    return {"file": {**about, "mode": "hosted", "shares": shares, **places}}
+    return {"file": {**file_json(world, file), "shares": shares, **places}}
 
 
 async def _file_delete(world: World, sent: Arguments) -> dict[str, Any]:
     file = _file(world, sent)
+    if file.user != world.bot_user_id:
+        raise Refusal("cant_delete_file")
     file.deleted, file.shares = True, []
     return {}
 
@@ -301,6 +299,49 @@ async def _channel_info(world: World, sent: Arguments) -> dict[str, Any]:
     require(world, needed)
     about = {"id": channel.id, "is_member": channel.bot_is_member, "is_archived": channel.is_archived}
     return {"channel": {**about, "is_im": channel.kind is Kind.DM, "is_private": channel.kind is not Kind.PUBLIC}}
+
+
+async def _user_info(world: World, sent: Arguments) -> dict[str, Any]:
+    person = world.people.get(sent["user"])
+    if person is None:
+        raise Refusal("user_not_found")
+    about: dict[str, Any] = {
+        "id": person.id,
+        "team_id": person.team or world.team_id,
+        "name": person.id.lower(),
+        "deleted": False,
+    }
+    about |= {"is_admin": person.is_admin or person.is_owner, "is_owner": person.is_owner, "is_bot": False}
+    return {"user": about | ({"locale": person.locale} if sent.get("include_locale") else {})}
+
+
+async def _open_view(world: World, sent: Arguments) -> dict[str, Any]:
+    trigger = world.triggers.get(sent["trigger_id"])
+    if trigger is None:
+        raise Refusal("invalid_trigger_id", "views.open was called with a trigger_id that never was.")
+    if trigger.exchanged:
+        raise Refusal("exchanged_trigger_id")
+    if world.clock() - trigger.created > MAX_WAIT:
+        raise Refusal("expired_trigger_id")
+    view = slack_views.show(world, trigger.user, trigger.address.channel or None, sent["view"])
+    trigger.exchanged = True
+    return {"view": view_json(world, view)}
+
+
+async def _update_view(world: World, sent: Arguments) -> dict[str, Any]:
+    view = _view(world, sent)
+    if sent.get("hash", view.hash) != view.hash:
+        raise Refusal("hash_conflict")
+    slack_views.check(sent["view"])
+    slack_views.change(world, view, sent["view"])
+    return {"view": view_json(world, view)}
+
+
+def _view(world: World, sent: Arguments) -> View:
+    for view in world.views:
+        if view.is_open and sent.get("view_id") == view.id:
+            return view
+    raise Refusal("not_found")
 
 
 async def _auth_test(world: World, _sent: Arguments) -> dict[str, Any]:
@@ -366,6 +407,13 @@ METHODS: dict[str, Method] = {
         required=CHANNEL,
         optional={"include_locale": _flag, "include_num_members": _flag},
         takes_json=False,
+    ),
+    "users.info": Method(
+        do=_user_info, scope="users:read", required={"user": _text}, optional={"include_locale": _flag}, takes_json=False
+    ),
+    "views.open": Method(do=_open_view, required={"trigger_id": _text, "view": _object}, optional={}),
+    "views.update": Method(
+        do=_update_view, required={"view": _object}, optional={"view_id": _text, "external_id": _text, "hash": _text}
     ),
     "auth.test": Method(do=_auth_test, required={}, optional={}),
 }

@@ -1,18 +1,24 @@
 """A Slack workspace: people, channels, files and messages, and what of them a reader sees."""
 
+from __future__ import annotations
+
 import html
 import itertools
 import re
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from tests.fakes.faults import Fault
+if TYPE_CHECKING:
+    from tests.fakes.faults import Fault
 
 MAGIC = {b"\x89PNG\r\n\x1a\n": "image/png", b"\xff\xd8\xff": "image/jpeg", b"GIF8": "image/gif", b"RIFF": "image/webp"}
-SCOPES = ("commands", "chat:write", "files:write", "files:read", "channels:join", "im:write")
+SCOPES = (
+    *("commands", "chat:write", "files:write", "files:read", "channels:join", "im:write"),
+    *("app_mentions:read", "im:history", "users:read"),
+)
 PING = re.compile(r"<(![a-z]+|!subteam\^\w+|@[UW]\w*)(?:\|[^>]*)?>")
 NAME_PING = re.compile(r"(?<!\w)@(channel|here|everyone)\b")  # only where the sender asked for names to be linked
 
@@ -40,6 +46,18 @@ class Via(StrEnum):
     FILE_SHARE = "file_share"
     ACK = "ack"
     RESPONSE_URL = "response_url"
+    PERSON = "person"
+
+
+@dataclass(slots=True, kw_only=True)
+class Person:
+    """Somebody in the workspace."""
+
+    id: str
+    is_admin: bool = False
+    is_owner: bool = False
+    locale: str = "en-US"
+    team: str = ""  # another workspace than this, of a guest in a shared channel
 
 
 @dataclass(slots=True, kw_only=True)
@@ -69,8 +87,11 @@ class File:
     id: str
     name: str
     length: int
-    upload: str  # the secret part of the upload address
+    upload: str = ""  # the secret part of the upload address
     url: str
+    user: str
+    is_external: bool = False  # it lies on somebody else's server, and `url` points there
+    granted: bool = False  # a person put it into the app's own form
     alt_txt: str | None = None
     title: str = ""
     content: bytes | None = None
@@ -78,6 +99,12 @@ class File:
     polls: int = 0
     deleted: bool = False
     shares: list[Share] = field(default_factory=list)
+
+    @property
+    def download(self) -> str:
+        """The address that answers with the bytes."""
+        place, _, name = self.url.rpartition("/")
+        return self.url if self.is_external else f"{place}/download/{name}"
 
     def is_shared(self, channel: str) -> bool:
         """Say whether people of this channel can see it."""
@@ -131,12 +158,15 @@ class Message:
         """Its buttons, in order."""
         return [node for node in nodes(self.blocks) if node.get("type") == "button"]
 
-    def as_json(self) -> dict[str, Any]:
-        """Show it as Slack's API does."""
-        optional = {"thread_ts": self.thread_ts, "blocks": self.blocks, "files": [{"id": f.id} for f in self.files]}
-        return {"type": "message", "ts": self.ts, "user": self.user, "text": self.text, "bot_id": "B0BOT"} | {
-            key: value for key, value in optional.items() if value
-        }
+    def button(self, label: str) -> dict[str, Any]:
+        """Find the one button with this label."""
+        (found,) = [button for button in self.buttons if button["text"]["text"] == label]
+        return found
+
+    @property
+    def labels(self) -> list[str]:
+        """What its buttons say, in order."""
+        return [button["text"]["text"] for button in self.buttons]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -164,6 +194,46 @@ class ResponseUrl:
     thread_ts: str | None = None
 
 
+@dataclass(slots=True, kw_only=True)
+class Trigger:
+    """What a command, click or shortcut gives an app: leave to open one modal, if it is quick."""
+
+    id: str
+    user: str
+    created: float
+    address: ResponseUrl
+    exchanged: bool = False
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class View:
+    """A modal on somebody's screen, and what they have entered so far."""
+
+    id: str
+    user: str
+    channel: str | None  # that they look at behind it
+    content: dict[str, Any]
+    hash: str
+    state: dict[str, dict[str, dict[str, Any]]]  # by block_id and action_id
+    is_open: bool = True
+    below: View | None = None  # which shows again when this one is closed
+
+    @property
+    def root(self) -> str:
+        """The id of the lowest one of the stack."""
+        return self.below.root if self.below else self.id
+
+    @property
+    def inputs(self) -> dict[str, dict[str, Any]]:
+        """Its input blocks, by block_id."""
+        return {block["block_id"]: block for block in self.content["blocks"] if block["type"] == "input"}
+
+    @property
+    def plain(self) -> str:
+        """All words that stand on it."""
+        return html.unescape("\n".join(part for _, part in texts([self.content["title"], *self.content["blocks"]])))
+
+
 @dataclass(frozen=True, slots=True)
 class Outcomes:
     """What stands in a channel: messages that show pictures, and messages of words alone."""
@@ -183,15 +253,21 @@ class World:
     signing_secret: str = "8f742231b10e8888abcd99eee77785a5"
     token_error: str = ""  # what became of the token: account_inactive, token_revoked
     scopes: set[str] = field(default_factory=lambda: set(SCOPES))
-    people: set[str] = field(default_factory=lambda: {"U1", "U2"})
+    events: set[str] = field(default_factory=lambda: {"app_mention", "message.im"})  # that it has subscribed to
+    shortcuts: dict[str, str] | None = None  # `global` or `message`, by callback_id; None knows of all
+    is_interactive: bool = True
+    people: dict[str, Person] = field(default_factory=lambda: {id_: Person(id=id_) for id_ in ("U1", "U2")})
     channels: dict[str, Channel] = field(default_factory=dict)
     messages: list[Message] = field(default_factory=list)
     files: dict[str, File] = field(default_factory=dict)
     response_urls: dict[str, ResponseUrl] = field(default_factory=dict)
+    triggers: dict[str, Trigger] = field(default_factory=dict)
+    views: list[View] = field(default_factory=list)
     calls: list[Call] = field(default_factory=list)
     violations: list[str] = field(default_factory=list)
     clock: Callable[[], float] = time.time
     silently_unshared: bool | int = False  # True, or how many more shares get lost
+    most_in_blocks: int = 100_000  # characters in all; Slack has such a limit, and does not say which
     processing_polls: int = 1  # of files.info that find a file unprocessed,
     processing_seconds: float = 1.0  # unless so much time has passed
     root: str = ""  # of our own addresses
@@ -208,6 +284,22 @@ class World:
         self.add_channel("C9", is_archived=True)
         self.add_channel("D1", kind=Kind.DM, members={"U1"})
         self.add_channel("D2", kind=Kind.DM, members={"U1", "U2"}, bot_is_member=False)
+
+    def install(self, manifest: Mapping[str, Any]) -> None:
+        """Grant and deliver just what an app's manifest asks for."""
+        settings = manifest["settings"]
+        self.scopes = set(manifest["oauth_config"]["scopes"]["bot"])
+        self.events = set(settings.get("event_subscriptions", {}).get("bot_events", []))
+        self.is_interactive = settings.get("interactivity", {}).get("is_enabled", False)
+        self.shortcuts = {each["callback_id"]: each["type"] for each in manifest["features"].get("shortcuts", [])}
+
+    def add_person(self, id_: str, **about: Any) -> Person:
+        """Let somebody join the workspace, and its channels."""
+        self.people[id_] = Person(id=id_, **about)
+        for channel in self.channels.values():
+            if channel.kind is not Kind.DM:
+                channel.members.add(id_)
+        return self.people[id_]
 
     def add_channel(self, id_: str, *, members: set[str] | None = None, **about: Any) -> Channel:
         """Make a channel; everybody is in it unless told otherwise."""
@@ -282,6 +374,28 @@ class World:
         if file.completed is None:
             return False
         return file.polls > self.processing_polls or self.clock() - file.completed >= self.processing_seconds
+
+    def may_see(self, file: File) -> bool:
+        """Say whether the app can know of a file."""
+        shared = any(self.channels[share.channel].bot_is_member for share in file.shares)
+        return not file.deleted and (shared or file.granted or file.user == self.bot_user_id)
+
+    def attach(self, name: str, content: bytes, *, user: str = "U1", link: str = "", is_processed: bool = True) -> File:
+        """Let somebody choose a file to send; with a `link` it lies on another server, and is only shown by Slack."""
+        id_ = f"F{self.number():07}"
+        url = link or f"{self.root}/files-pri/{self.team_id}-{id_}/{name}"
+        file = File(id=id_, name=name, title=name, user=user, url=url, length=len(content), content=content)
+        file.completed, file.is_external = self.clock(), bool(link)
+        file.polls = self.processing_polls + 1 if is_processed else 0
+        self.files[id_] = file
+        return file
+
+    @property
+    def modal(self) -> View:
+        """The one modal that is open, or the one on top of it."""
+        found = [view for view in self.views if view.is_open]
+        assert len({view.root for view in found}) == 1
+        return found[-1]
 
     def outcomes(self, channel: str | None = None) -> Outcomes:
         """List what people can see now: messages with pictures, and messages of words alone."""

@@ -1,0 +1,72 @@
+"""Who people are in a workspace: the language they read, and whether they look after it for others.
+
+https://docs.slack.dev/reference/methods/users.info
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from bot.courier import attempt
+from bot.slack_reply import sent
+from bot.texts import ENGLISH, language
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from slack_sdk.web.async_client import AsyncWebClient
+
+log: Final = logging.getLogger(__name__)
+
+KNOWN_FOR: Final = 10 * 60  # seconds
+UNKNOWN_FOR: Final = 60  # seconds until we ask again after somebody of whom Slack told nothing
+PATIENCE: Final = 0.4  # seconds: out of the three that Slack gives us for everything
+MOST: Final = 10_000  # people to keep in mind
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """What we know of somebody, and until when."""
+
+    language: str
+    looks_after: frozenset[str]  # workspaces
+    until: float
+
+
+class People:
+    """Knows the people of a workspace, and asks Slack about those it does not know."""
+
+    def __init__(self, client: AsyncWebClient) -> None:
+        self._client = client
+        self._known: dict[str, Person] = {}
+
+    async def language(self, user: str) -> str:
+        """Return the language to talk to somebody in; a command or a press does not say."""
+        return (await self._about(user)).language
+
+    async def is_moderator(self, user: str, team: str) -> bool:
+        """Return whether somebody is an admin or owner of this workspace; those of others are guests in shared channels."""
+        return team in (await self._about(user)).looks_after
+
+    async def _about(self, user: str) -> Person:
+        known = self._known.get(user)
+        if known is None or known.until < time.monotonic():
+            known = await self._asked(user)
+            if len(self._known) >= MOST:
+                self._known.clear()
+            self._known[user] = known
+        return known
+
+    async def _asked(self, user: str) -> Person:
+        call = sent(self._client.users_info(user=user, include_locale=True))
+        answer = await attempt(asyncio.wait_for(call, PATIENCE))
+        if isinstance(answer, Exception):
+            log.info("nothing is known of somebody: %r", answer)
+            return Person(ENGLISH, frozenset(), time.monotonic() + UNKNOWN_FOR)
+        about: Mapping[str, Any] = answer["user"]
+        looks_after = {about.get("team_id", "")} if about.get("is_admin") or about.get("is_owner") else ()
+        return Person(language(about.get("locale")), frozenset(looks_after), time.monotonic() + KNOWN_FOR)
