@@ -75,7 +75,7 @@ async def in_slack(slack: SlackServer, url: str, prompt: str) -> None:
         for message in slack.messages:
             if message is not ack.message and not message.thread_ts:
                 story.tell(*seen(message.pictures, message.plain))
-        return any(message.pictures and not message.thread_ts for message in slack.messages)
+        return any(done(message.pictures, message.plain) for message in slack.messages if not message.thread_ts)
 
     await watch(look)
 
@@ -94,16 +94,21 @@ async def in_discord(discord: DiscordServer, url: str, prompt: str) -> None:
     def look() -> bool:
         if message.content != acknowledged:
             story.tell(*seen(message.pictures, message.content))
-        return bool(message.pictures)
+        return done(message.pictures, message.content)
 
     await watch(look)
 
 
 def seen(pictures: list[bytes], words: str) -> tuple[str, str]:
     """Say what a message shows by now."""
-    if not pictures:
-        return "status", last_line(words)
+    if not done(pictures, words):
+        return "status", last_line(words) + (" (and what it looks like so far)" if pictures else "")
     return "posted", f"{len(pictures)} picture{'s' * (len(pictures) > 1)} · {last_line(words)}"
+
+
+def done(pictures: list[bytes], words: str) -> bool:
+    """Whether a message shows what was asked for; a picture may also be a preview."""
+    return bool(pictures) and not last_line(words).startswith("Drawing")
 
 
 def last_line(words: str) -> str:
