@@ -135,7 +135,9 @@ class Family:
             drawing.latents = self._pack(self._mix(drawing, start, noise))
             drawing.image = None
         if "generator" in inspect.signature(drawing.scheduler.step).parameters:
-            drawing.extra["generator"] = generator
+            # A scheduler that adds noise at every step forgets the first one: its variations differ in the later ones.
+            varied = torch.Generator().manual_seed(request.variation_seed) if request.variation_strength else generator
+            drawing.extra["generator"] = varied
 
     def words(self, text: str) -> Any:
         """Return what the encoders make of a text; texts come again and again, the empty one most of all."""

@@ -90,7 +90,6 @@ SKETCH: Final = Model(
     height=256,
     min_side=192,
     max_side=512,
-    variation=0.7,  # it holds on to its first idea
     refining_strength=0.05,  # it was not trained at twice its size, and from 0.1 on draws faces into faces
     refining_steps=20,
     multiple=32,
