@@ -270,6 +270,18 @@ async def test_a_stranger_is_told_from_the_asker_a_month_later_too(house: House)
     assert message.pictures
 
 
+async def test_a_message_without_pictures_can_be_deleted_a_month_later(house: House) -> None:
+    house.generator.fails = ValueError("broken")
+    answer = await house.discord.imagine(house.url, {"prompt": "a fox"})
+    message = await house.outcome(answer)
+    assert "Something went wrong on my side" in message.content
+    assert message.labels == ["Redraw", "Edit", "Delete"]
+    await house.forget()
+    await house.click(message, "Delete")
+    await house.idle()
+    assert message.deleted
+
+
 async def test_different_prompts_in_one_message_are_read_off_it(house: House) -> None:
     asked = await house.discord.imagine(house.url, {"prompt": "a {red,blue} fox", "seed": 7})
     assert asked.message
@@ -574,9 +586,13 @@ async def test_settings_are_remembered_shown_and_forgotten_for_one_person_in_one
     assert [request.n for request in house.drawn] == [2, 1, 1]
     typed = await house.discord.imagine(house.url, {"prompt": "settings --style oil"})
     assert "--n 2 --style oil" in typed.told
+    await house.discord.imagine(house.url, {"ar": "3:2"}, name="imagine-settings")
+    sized = await house.discord.imagine(house.url, {"size": "256x256"}, name="imagine-settings")
+    assert sized.told.startswith("What I add to your commands: --n 2 --style oil --size 256x256\n")
+    await house.discord.imagine(house.url, {"prompt": "settings --ar 1:1"})
     refused = await house.discord.imagine(house.url, {"size": "1x1"}, name="imagine-settings")
     assert "must be from" in refused.told
-    assert "--n 2 --style oil" in (await house.discord.imagine(house.url, {}, name="imagine-settings")).told
+    assert "--n 2 --style oil --ar 1:1" in (await house.discord.imagine(house.url, {}, name="imagine-settings")).told
     reset = await house.discord.imagine(house.url, {"reset": True}, name="imagine-settings")
     assert reset.told.startswith("I add nothing to your commands.")
     await house.imagine()
