@@ -96,6 +96,12 @@ def settings_in(text: str) -> dict[str, str] | None:
     return found
 
 
+def changed(defaults: Mapping[str, str], changes: Mapping[str, str]) -> dict[str, str]:
+    """Lay changes over what is remembered: a shape takes the place of a size, and a size of a shape."""
+    gone = {name for name, rival in (("ar", "size"), ("size", "ar")) if changes.get(rival) and name not in changes}
+    return {name: value for name, value in defaults.items() if name not in gone} | dict(changes)
+
+
 def options_in(text: str) -> dict[str, str]:
     """Read a line of nothing but flags, as the options of a command. Raises `BadRequest` for any other word."""
     words, found = _Words(text), dict[str, str]()

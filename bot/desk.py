@@ -16,7 +16,7 @@ from bot import command
 from bot.actions import FORBIDDEN, alone, follow
 from bot.courier import attempt
 from bot.errors import NotTaken, Told
-from bot.request import Job
+from bot.request import Job, compose
 from bot.texts import Phrase, say
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ class Desk:
         if changes is None:
             return None
         if changes:
-            await self.set_defaults(caller, {**await self.defaults(caller), **changes})
+            await self.set_defaults(caller, command.changed(await self.defaults(caller), changes))
         return self.shown(await self.defaults(caller), caller.language)
 
     def shown(self, defaults: Mapping[str, str], language: str) -> str:
@@ -191,9 +191,8 @@ class Desk:
         """Have a message deleted, and its pictures; the caller's address names the message."""
         record = await self._soon(self.store.record(press.job_id))
         await self._allow(press, caller, record, moderator)
-        requests = record.job.requests if record else await recall()
-        if not requests:
-            raise Told(GONE)
+        known = record.job.requests if record else await recall()
+        requests = known or [compose("?", model=self.model)]  # what is not remembered can still be deleted
         address = {**caller.reply_to, "target": press.job_id}
         return await self.submit(replace(caller, reply_to=address).job(requests, errand="delete"))
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from bot.discord_answers import Interaction
     from bot.request import ImageRequest
 
-RECALL: Final = 1.0  # seconds to read a message's pictures: the desk needs the rest of what Discord waits
+RECALL: Final = 0.8  # seconds to read a message's pictures: the desk needs the rest of what Discord waits
 HEAD: Final = 2**16  # bytes of a picture, in which its recipe is
 
 DISCARDED: Final = Phrase("Nothing is drawn.")

@@ -122,10 +122,10 @@ async def imagine_settings(
     desk, who = interaction.client.desk, caller(interaction)
     given = {"model": model, "ar": ar, "size": size, "n": n, "style": style}
     changes = {name: str(value) for name, value in given.items() if value is not None}
-    defaults = {} if reset else await desk.defaults(who)
+    defaults = command.changed({} if reset else await desk.defaults(who), changes)
     if changes or reset:
-        await desk.set_defaults(who, defaults | changes)
-    await privately(interaction, desk.shown(defaults | changes, who.language))
+        await desk.set_defaults(who, defaults)
+    await privately(interaction, desk.shown(defaults, who.language))
 
 
 @app_commands.command(name="imagine-help", description=Phrase("How this works, with examples"))

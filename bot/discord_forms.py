@@ -7,7 +7,9 @@ https://discord.com/developers/docs/components/reference
 
 from __future__ import annotations
 
+import asyncio
 import json
+import logging
 import re
 import secrets
 from dataclasses import asdict, dataclass
@@ -19,7 +21,7 @@ from discord import ui
 from bot import command
 from bot.courier import attempt
 from bot.discord_answers import caller, language, order_taken, tell
-from bot.errors import BadRequest, Told
+from bot.errors import Told
 from bot.models import MODELS
 from bot.request import shorten
 from bot.styles import STYLES
@@ -32,6 +34,9 @@ if TYPE_CHECKING:
     from bot.discord_answers import Interaction
     from bot.request import ImageRequest, Job
 
+log: Final = logging.getLogger(__name__)
+
+KEEPING: Final = 0.4  # seconds for a draft to be written down: Discord waits for our answer
 LONGEST: Final = 4000  # characters that a field holds
 CHOICES: Final = 25  # that a menu holds
 ABOUT: Final = 100  # characters beside a choice
@@ -177,17 +182,27 @@ async def draw(interaction: Interaction, draft: Draft, options: Mapping[str, obj
 
     What cannot be drawn is told to its writer, and nothing of it is lost.
     """
-    desk = interaction.client.desk
     try:
         given = draft.options if options is None else options
         taken = await _order(interaction, draft, given, form=options is None)
-    except BadRequest as refused:
-        view = ui.View(timeout=None)
-        view.add_item(Again(await draft.keep(desk), language(interaction.locale)))
-        view.stop()
-        await tell(interaction, refused, view=view)
+    except command.HelpWanted:
+        raise
+    except Told as refused:
+        await tell(interaction, refused, **await _way_back(interaction, draft))
     else:
         await order_taken(interaction, taken)
+
+
+async def _way_back(interaction: Interaction, draft: Draft) -> dict[str, ui.View]:
+    """Return the button that opens the form again, where what was typed can be kept."""
+    name = await attempt(asyncio.wait_for(draft.keep(interaction.client.desk), KEEPING))
+    if not isinstance(name, str):
+        log.warning("a draft was not kept: %r", name)
+        return {}
+    view = ui.View(timeout=None)
+    view.add_item(Again(name, language(interaction.locale)))
+    view.stop()
+    return {"view": view}
 
 
 async def _order(interaction: Interaction, draft: Draft, options: Mapping[str, object], *, form: bool) -> Job | Proposal:

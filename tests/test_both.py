@@ -7,17 +7,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from bot.actions import Action, Press
-from bot.desk import Caller
 from tests.conftest import until
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from bot.request import ImageRequest, Job
     from tests.conftest import Service
     from tests.fakes.discord import DiscordServer
     from tests.fakes.slack import SlackServer
+    from tests.fakes.slack_world import Message
 
 COMMANDS = [
     "a red fox in the snow --seed 7",
@@ -28,17 +24,11 @@ COMMANDS = [
 ]
 
 
-async def details(service: Service, job: Job, language: str = "en") -> str:
-    """Return the command that Details shows for a job, on any platform."""
-    assert service.parts.discord
-    desk = service.parts.discord.client.desk
-    press = Press(action=Action.DETAILS, job_id=job.id, asker=job.reply_to["user"])
-    who = Caller(claim="x", platform=job.platform, person=job.person, reply_to=job.reply_to, language=language)
-    return (await desk.details(press, who, _nothing)).splitlines()[0]
-
-
-async def _nothing() -> Sequence[ImageRequest]:
-    return []
+async def drawn_in_slack(slack: SlackServer, service: Service, typed: str) -> Message:
+    """Type a command; return the message that it becomes."""
+    await slack.command(service.url, typed)
+    await idle(service)
+    return [message for message in slack.messages if message.pictures and "Details" in message.labels][-1]
 
 
 async def idle(service: Service) -> None:
@@ -49,16 +39,15 @@ async def idle(service: Service) -> None:
 async def test_a_recipe_from_slack_draws_the_same_in_discord(
     typed: str, slack: SlackServer, discord: DiscordServer, service: Service
 ) -> None:
-    await slack.command(service.url, typed)
+    in_slack = await drawn_in_slack(slack, service, typed)
+    await slack.click(service.url, in_slack, "Details")
+    told = [message.plain for message in slack.messages if message.ephemeral_to and message.plain.startswith("/imagine ")]
+    answer = await discord.imagine(service.url, {"prompt": told[-1].splitlines()[0]})
+    assert answer.message
     await idle(service)
-    in_slack = [picture for message in slack.messages for picture in message.pictures]
-    recipe = await details(service, await only_job(service))
-    await discord.imagine(service.url, {"prompt": recipe})
-    await idle(service)
-    (in_discord,) = [message for message in discord.messages if message.pictures]
     first, second = service.generator.drawn
     assert first == second
-    assert set(in_discord.pictures) == set(in_slack)
+    assert answer.message.pictures == in_slack.pictures
 
 
 @pytest.mark.parametrize("typed", COMMANDS)
@@ -71,18 +60,7 @@ async def test_a_recipe_from_discord_draws_the_same_in_slack(
     told = (await discord.click(service.url, answer.message, "Details")).told
     shown = re.search(r"^```\n(.*)\n```", told)
     recipe = shown[1] if shown else re.sub(r"\\(.)", r"\1", told.splitlines()[0])
-    await slack.command(service.url, recipe.removeprefix("/imagine "))
-    await idle(service)
-    in_slack = {picture for message in slack.messages for picture in message.pictures}
+    in_slack = await drawn_in_slack(slack, service, recipe.removeprefix("/imagine "))
     first, second = service.generator.drawn
     assert first == second
-    assert set(answer.message.pictures) == in_slack
-
-
-async def only_job(service: Service) -> Job:
-    assert service.parts.discord
-    store = service.parts.discord.client.desk.store
-    (folder,) = {path.parent.name for path in service.folder.glob("pictures/*/*.png")}
-    record = await store.record(folder)
-    assert record
-    return record.job
+    assert in_slack.pictures == answer.message.pictures

@@ -14,6 +14,7 @@ from bot.command import (
     EXAMPLES,
     FLAGS,
     HelpWanted,
+    changed,
     help_text,
     options_in,
     read,
@@ -560,3 +561,16 @@ def test_a_line_of_settings_is_read_as_options() -> None:
 def test_a_line_of_settings_has_no_other_words(line: str, told: str) -> None:
     with pytest.raises(BadRequest, match=re.escape(told)):
         options_in(line)
+
+
+@pytest.mark.parametrize(
+    ("changes", "kept"),
+    [
+        ({"n": "2"}, {"ar": "3:2", "n": "2"}),
+        ({"size": "256x256"}, {"size": "256x256"}),
+        ({"size": ""}, {"ar": "3:2", "size": ""}),
+        ({"ar": "1:1", "size": "256x256"}, {"ar": "1:1", "size": "256x256"}),
+    ],
+)
+def test_a_size_takes_the_place_of_a_shape_that_was_remembered(changes: dict[str, str], kept: dict[str, str]) -> None:
+    assert changed({"ar": "3:2"}, changes) == kept

@@ -236,6 +236,12 @@ async def test_the_library_keeps_nothing_of_past_interactions(discord: DiscordSe
         await discord.imagine(service.url, {"prompt": "a fox"}, user=discord.add_user("eve"))
     await until(lambda: not service.desk_is_busy(), 30)
     assert (len(state._users), len(state._guilds), len(state._messages or [])) == (0, 0, 0)
+    await discord.imagine(service.url, {})
+    for button in ("Redraw", "Edit", "Details"):
+        await discord.click(service.url, discord.messages[0], button)
+    await until(lambda: not service.desk_is_busy(), 30)
+    waiting = state._view_store
+    assert (waiting._views, waiting._synced_message_views, waiting._modals) == ({}, {}, {})
 
 
 async def test_commands_are_registered(discord: DiscordServer, service: Service) -> None:

@@ -270,6 +270,18 @@ async def test_a_stranger_is_told_from_the_asker_a_month_later_too(house: House)
     assert message.pictures
 
 
+async def test_a_message_without_pictures_can_be_deleted_a_month_later(house: House) -> None:
+    house.generator.fails = ValueError("broken")
+    answer = await house.discord.imagine(house.url, {"prompt": "a fox"})
+    message = await house.outcome(answer)
+    assert "Something went wrong on my side" in message.content
+    assert message.labels == ["Redraw", "Edit", "Delete"]
+    await house.forget()
+    await house.click(message, "Delete")
+    await house.idle()
+    assert message.deleted
+
+
 async def test_different_prompts_in_one_message_are_read_off_it(house: House) -> None:
     asked = await house.discord.imagine(house.url, {"prompt": "a {red,blue} fox", "seed": 7})
     assert asked.message
@@ -410,6 +422,17 @@ async def test_deleting_gets_over_faults(fault: Fault, house: House) -> None:
     assert house.discord.faults.struck
 
 
+async def test_a_message_is_deleted_by_the_bot_where_the_press_has_expired(house: House) -> None:
+    message = await house.imagine()
+    house.discord.faults.next("delete_original_webhook_message", Fault.RATE_LIMITED)
+    answer = await house.click(message, "Delete")
+    assert answer.interaction
+    house.discord.expire(answer.interaction.token)
+    await house.idle()
+    assert message.deleted
+    assert "delete_message" in {call.route for call in house.discord.calls}
+
+
 # Permutations
 
 
@@ -494,6 +517,18 @@ async def test_nothing_that_was_typed_is_lost_where_a_value_is_wrong(typed: dict
     assert (request.prompt, request.negative_prompt, request.n) == ("a fox, oil painting", "blur, text", 2)
 
 
+async def test_nothing_is_lost_where_an_order_cannot_be_written_down(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened = await house.discord.imagine(house.url, {})
+    monkeypatch.setattr("bot.desk.HAND_OVER", 0.0)
+    refused = await house.discord.submit(house.url, opened, {"What you want to see": "a fox"})
+    assert refused.told == "I could not take that just now. Please try again in a moment."
+    assert refused.message
+    monkeypatch.undo()
+    again = await house.click(refused.message, "Correct it")
+    await house.outcome(await house.discord.submit(house.url, again))
+    assert [request.prompt for request in house.drawn] == ["a fox"]
+
+
 async def test_a_command_that_cannot_be_drawn_is_corrected_in_the_form(house: House) -> None:
     refused = await house.discord.imagine(house.url, {"prompt": "a fox", "steps": 9999, "size": "256 x 256", "style": "oil"})
     assert refused.message
@@ -551,9 +586,13 @@ async def test_settings_are_remembered_shown_and_forgotten_for_one_person_in_one
     assert [request.n for request in house.drawn] == [2, 1, 1]
     typed = await house.discord.imagine(house.url, {"prompt": "settings --style oil"})
     assert "--n 2 --style oil" in typed.told
+    await house.discord.imagine(house.url, {"ar": "3:2"}, name="imagine-settings")
+    sized = await house.discord.imagine(house.url, {"size": "256x256"}, name="imagine-settings")
+    assert sized.told.startswith("What I add to your commands: --n 2 --style oil --size 256x256\n")
+    await house.discord.imagine(house.url, {"prompt": "settings --ar 1:1"})
     refused = await house.discord.imagine(house.url, {"size": "1x1"}, name="imagine-settings")
     assert "must be from" in refused.told
-    assert "--n 2 --style oil" in (await house.discord.imagine(house.url, {}, name="imagine-settings")).told
+    assert "--n 2 --style oil --ar 1:1" in (await house.discord.imagine(house.url, {}, name="imagine-settings")).told
     reset = await house.discord.imagine(house.url, {"reset": True}, name="imagine-settings")
     assert reset.told.startswith("I add nothing to your commands.")
     await house.imagine()
@@ -641,6 +680,23 @@ async def test_a_message_is_imagined_with_its_words_and_its_picture(house: House
     assert (request.n, request.strength) == (2, 0.3)
     assert house.generator.started_from[0]
     assert len(message.pictures) == 2
+
+
+async def test_a_picture_without_words_opens_the_form_with_it(house: House) -> None:
+    opened = await house.discord.imagine(house.url, {"image": house.discord.upload("a.png", photo()), "strength": 0.4})
+    assert prefilled(opened.modal)["Settings"] == "--strength 0.4"
+    await house.outcome(await house.discord.submit(house.url, opened, {"What you want to see": "a fox"}))
+    assert house.generator.started_from[0]
+
+
+async def test_a_recipe_that_starts_from_a_picture_finds_it_again(house: House) -> None:
+    message = await house.imagine(image=house.discord.upload("a.png", photo()))
+    command = (await house.click(message, "Details")).told.splitlines()[1]
+    await house.restart()
+    again = await house.imagine(command)
+    assert house.drawn[0] == house.drawn[1]
+    assert again.pictures == message.pictures
+    assert house.generator.started_from[0]
 
 
 async def test_one_of_our_own_pictures_is_imagined_with_its_prompt(house: House) -> None:
@@ -827,6 +883,7 @@ async def test_discords_limits_make_for_fewer_edits_and_lose_no_picture(
 async def test_faults_between_the_steps_lose_nothing(fault: Fault, house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("bot.discord_reply.Reply.edit_every", 0.0)
     house.generator.step_seconds = 0.01
+    house.discord.limit.seconds = 0.3
     house.discord.faults.next("update_original_webhook_message", fault)
     message = await house.imagine()
     assert message.pictures
@@ -839,7 +896,7 @@ async def test_an_outcome_does_not_wait_long_for_a_status_that_waits(house: Hous
     """The library waits within its lock where nothing is left of a limit; giving that wait up must free the lock."""
     monkeypatch.setattr("bot.discord_reply.Reply.edit_every", 0.0)
     monkeypatch.setattr("bot.courier.SETTLE", 0.1)
-    house.discord.limit.most, house.discord.limit.seconds = 1, 1.5
+    house.discord.limit.most, house.discord.limit.seconds = 1, 0.8
     house.generator.step_seconds = 0.05
     assert (await house.imagine(steps=6)).pictures
     house.discord.violations.clear()  # it came before the headers allowed it, and was sent again

@@ -4,7 +4,8 @@ The folder holds `discord-openapi.json` (https://github.com/discord/discord-api-
 `slack-view.schema.json`, and `slack-manifest.schema.json` (schemas/manifest.schema.2.0.0.json of
 https://github.com/slackapi/manifest-schema).
 Three adjustments make Discord's document a strict validator: objects are closed, or typos pass; whole numbers are
-accepted as ids, because discord.py sends them; `tts` and `nsfw` are allowed, because discord.py sends those too.
+accepted as ids, because discord.py sends them; `tts`, `nsfw` and an embed's `flags` are allowed, because discord.py sends
+those too.
 """
 
 import json
@@ -19,6 +20,8 @@ from jsonschema import Draft202012Validator, exceptions, validators  # type: ign
 Check = Callable[[object], str | None]  # a payload's first mistake, in words
 
 SLACK_MANIFEST = "slack-manifest.schema.json"
+# What discord.py sends beside what, and of which kind it is.
+SENT_TOO = (("content", "tts", "boolean"), ("default_member_permissions", "nsfw", "boolean"), ("thumbnail", "flags", "integer"))
 CHOICES = ("oneOf", "anyOf")
 
 
@@ -74,9 +77,9 @@ def _close(node: Any) -> None:
         return
     if isinstance(properties := node.get("properties"), dict):
         node.setdefault("additionalProperties", False)
-        for neighbour, allowed in (("content", "tts"), ("default_member_permissions", "nsfw")):
+        for neighbour, allowed, kind in SENT_TOO:
             if neighbour in properties:
-                properties.setdefault(allowed, {"type": ["boolean", "null"]})
+                properties.setdefault(allowed, {"type": [kind, "null"]})
     for item in node.values():
         _close(item)
 
