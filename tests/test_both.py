@@ -7,14 +7,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from bot.actions import Action, Press
-from bot.desk import Caller
 from tests.conftest import until
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from bot.request import ImageRequest, Job
     from tests.conftest import Service
     from tests.fakes.discord import DiscordServer
     from tests.fakes.slack import SlackServer
@@ -28,19 +23,6 @@ COMMANDS = [
 ]
 
 
-async def details(service: Service, job: Job, language: str = "en") -> str:
-    """Return the command that Details shows for a job, on any platform."""
-    assert service.parts.discord
-    desk = service.parts.discord.client.desk
-    press = Press(action=Action.DETAILS, job_id=job.id, asker=job.reply_to["user"])
-    who = Caller(claim="x", platform=job.platform, person=job.person, reply_to=job.reply_to, language=language)
-    return (await desk.details(press, who, _nothing)).splitlines()[0]
-
-
-async def _nothing() -> Sequence[ImageRequest]:
-    return []
-
-
 async def idle(service: Service) -> None:
     await until(lambda: not service.desk_is_busy())
 
@@ -52,8 +34,10 @@ async def test_a_recipe_from_slack_draws_the_same_in_discord(
     await slack.command(service.url, typed)
     await idle(service)
     in_slack = [picture for message in slack.messages for picture in message.pictures]
-    recipe = await details(service, await only_job(service))
-    await discord.imagine(service.url, {"prompt": recipe})
+    message = next(message for message in slack.messages if message.pictures and message.labels)
+    await slack.click(service.url, message, "Details")
+    [told] = [message for message in slack.messages if message.ephemeral_to and message.via == "response_url"]
+    await discord.imagine(service.url, {"prompt": told.plain.splitlines()[0]})
     await idle(service)
     (in_discord,) = [message for message in discord.messages if message.pictures]
     first, second = service.generator.drawn
@@ -77,12 +61,3 @@ async def test_a_recipe_from_discord_draws_the_same_in_slack(
     first, second = service.generator.drawn
     assert first == second
     assert set(answer.message.pictures) == in_slack
-
-
-async def only_job(service: Service) -> Job:
-    assert service.parts.discord
-    store = service.parts.discord.client.desk.store
-    (folder,) = {path.parent.name for path in service.folder.glob("pictures/*/*.png")}
-    record = await store.record(folder)
-    assert record
-    return record.job

@@ -279,6 +279,8 @@ async def test_cancelling_what_waits_leaves_what_is_drawn_alone(house: House, sl
         service.generator.gate.set()
     assert len(house.drawn) == 2
     assert len(house.newest().pictures) == 4
+    await house.click(waiting, "Delete")
+    assert waiting.deleted
 
 
 async def test_a_cancel_outlives_a_restart(house: House, slack: SlackServer) -> None:
