@@ -261,7 +261,6 @@ TEXTS: Final[dict[str, str]] = {
     "What I add to all your commands: show it, or change it": ("Was ich all deinen Befehlen hinzufüge: ansehen oder ändern"),
     "forget all of it first": "erst alles vergessen",
     "How this works, with examples": "Wie das geht, mit Beispielen",
-    "as the words say": "wie die Worte sagen",
     "Shape, width to height": "Form, Breite zu Höhe",
     "as the model likes it": "wie es das Modell mag",
     "How many pictures": "Wie viele Bilder",

@@ -173,7 +173,7 @@ class Slack:
                 if not await self._opened(body["trigger_id"], slack_form.of(first), caller):
                     raise Told(TOO_SLOW)
             case Action.DETAILS:
-                await self._tell(caller, slack_blocks.code(await self._desk.details(press, caller, recall)))
+                await self._tell(caller, slack_blocks.details(await self._desk.details(press, caller, recall)))
             case Action.CANCEL:
                 await self._desk.cancel(press, caller, moderator)  # its message says so itself
             case Action.DELETE:

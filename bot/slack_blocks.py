@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 SHOWN: Final = 500  # characters of a prompt in a message; alt text has it all
 ALT_TEXT: Final = 2000  # characters
 VALUE: Final = 2000  # characters that a button carries
+COMMAND: Final = "/imagine "
 LABEL: Final = 75  # characters on a button
 
 PROPOSED: Final = ("thread", "file")  # Slack does not say of private words which thread they stand in
@@ -79,10 +80,17 @@ def question(proposal: Proposal) -> dict[str, Any]:
     return {"text": f"{escape(title)}: {escape(words)}", "blocks": [prompt(title), context(words), *asked]}
 
 
-def code(words: str) -> dict[str, Any]:
-    """Show words to be copied, just as they are."""
-    text = {"type": "rich_text_preformatted", "elements": [{"type": "text", "text": words}]}
-    return {"text": escape(shorten(words, SHOWN)), "blocks": [{"type": "rich_text", "elements": [text]}]}
+def details(told: str) -> dict[str, Any]:
+    """Show commands to be copied, each by itself and just as it is, and what else there is to say below."""
+    lines = told.splitlines()
+    commands = [
+        {"type": "rich_text_preformatted", "elements": [{"type": "text", "text": line}]}
+        for line in lines
+        if line.startswith(COMMAND)
+    ]
+    blocks: list[dict[str, Any]] = [{"type": "rich_text", "elements": commands}]
+    blocks += [context(line) for line in lines if not line.startswith(COMMAND)]
+    return {"text": escape(shorten(told, SHOWN)), "blocks": blocks}
 
 
 def prompt(words: str, asked_by: str | None = None) -> dict[str, Any]:

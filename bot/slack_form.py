@@ -198,7 +198,7 @@ class _Words:
 
     def styles(self) -> list[tuple[str, str]]:
         named = [(style.name, f"{style.name}: {self.say(style.about)}") for style in STYLES.values()]
-        return [(NONE, self.say(Phrase("as the words say"))), *named]
+        return [(NONE, self.say(Phrase("no style"))), *named]
 
     def shapes(self, flags: Mapping[str, str]) -> list[tuple[str, str]]:
         sized = [(f"size {flags['size']}", flags["size"].replace("x", "×"))] if "size" in flags else []

@@ -89,7 +89,7 @@ class Reply:
         self._channel, self._user = job.reply_to["channel"], job.reply_to["user"]
         self._thread = job.reply_to.get("thread") or None
         self._hint = ""  # why the best way was refused, in words for the person
-        self._previews = 0 if job.reply_to["site"].startswith("https://") else None  # shown so far; None shows none
+        self._shows_previews = job.reply_to["site"].startswith("https://")
         self.ways = (self.in_channel, self.by_link, self.in_dm, self.privately)
 
     edit_every = EDIT_EVERY
@@ -108,7 +108,7 @@ class Reply:
         except Refused:
             if not preview:
                 raise
-            self._previews = None  # Slack cannot fetch them from here
+            self._shows_previews = False  # Slack cannot fetch them from here
             await self._show(self._channel, slack_blocks.status(self._job, words))
 
     async def start_picture(self) -> bytes | None:
@@ -132,6 +132,7 @@ class Reply:
             raise
 
     async def _delete(self, address: Mapping[str, str]) -> None:
+        await self._forget_preview(address["target"])
         for file in address.get("files", "").split(","):
             if file:
                 await self._delete_file(file)
@@ -194,9 +195,10 @@ class Reply:
 
     async def _preview(self, event: Event) -> str:
         """Put what can be seen so far where Slack can fetch it; return its address, another each time, or nothing."""
-        if not (isinstance(event, Step) and event.preview) or self._previews is None:
+        if not (self._shows_previews and isinstance(event, Step) and event.preview):
             return ""
-        self._previews += 1
+        if not self._notes.get("previewed"):
+            await self._notes.set("previewed", "yes")
         await self._line.store.keep_file(preview_name(self._job.id), event.preview)
         return f"{self._job.reply_to['site']}/previews/{self._job.id}/{event.index}.jpg"
 
@@ -214,8 +216,11 @@ class Reply:
             if refused.code not in TOO_LONG:
                 raise
             await self._show(channel, slack_blocks.outcome(outcome, files, self._hint, slim=True))
-        if self._previews:
-            await self._line.store.keep_file(preview_name(self._job.id), b"")
+        if self._notes.get("previewed"):
+            await self._forget_preview(self._job.id)
+
+    async def _forget_preview(self, job_id: str) -> None:
+        await self._line.store.keep_file(preview_name(job_id), b"")
 
     async def _show(self, channel: str, message: Mapping[str, Any]) -> str:
         """Edit this job's message in a channel, or post it; return its ts."""

@@ -86,6 +86,20 @@ async def test_what_cannot_be_drawn_is_told_to_the_one_who_asked_and_nothing_is_
     assert not service.desk_is_busy()
 
 
+async def test_slack_finds_an_app_at_the_address_for_events(slack: SlackServer, service: Service) -> None:
+    ack = await slack.verify_url(service.url)
+    assert (ack.status, "3eZbrw1aBm2rZgRNFdxV" in str(ack.body)) == (200, True)
+
+
+@pytest.mark.parametrize("event", [{"type": "app_mention"}, {"type": "message", "subtype": "message_changed", "channel": "D1"}])
+async def test_an_event_in_which_nobody_says_anything_is_taken_and_left(
+    event: dict[str, Any], slack: SlackServer, service: Service
+) -> None:
+    ack = await slack.event(service.url, event)
+    assert ack.status == 200
+    assert slack.messages == []
+
+
 async def test_help_lists_the_models(slack: SlackServer, service: Service) -> None:
     ack = await slack.command(service.url, "--help")
     assert ack.message

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import shutil
 import time
 from contextlib import asynccontextmanager
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from bot import command
-from bot.request import Event, Waking, compose
+from bot.request import compose
 from tests.conftest import environment, serving, until
 from tests.fakes.faults import Fault
 from tests.fakes.generator import plain
@@ -169,7 +168,7 @@ LONG = "ä" * 1000 + " " + "🦊" * 999
 
 @pytest.mark.parametrize(
     "text",
-    ["a fox --n 4 --seed 7", "a {red,blue} fox --seed 7", f"{LONG} --n 2 --no {LONG[:1900]}", "\\{a,b} \\--fox & <c> `d`"],
+    ["a fox --n 2 --seed 7", "a {red,blue} fox --seed 7", f"{LONG} --n 2 --no {LONG[:1900]}", "\\{a,b} \\--fox & <c> `d`"],
 )
 async def test_a_month_later_all_buttons_work_though_we_remember_nothing(text: str, house: House, slack: SlackServer) -> None:
     async with house.opened() as service:
@@ -280,6 +279,8 @@ async def test_cancelling_what_waits_leaves_what_is_drawn_alone(house: House, sl
         service.generator.gate.set()
     assert len(house.drawn) == 2
     assert len(house.newest().pictures) == 4
+    await house.click(waiting, "Delete")
+    assert waiting.deleted
 
 
 async def test_a_cancel_outlives_a_restart(house: House, slack: SlackServer) -> None:
@@ -609,9 +610,7 @@ async def test_a_file_that_we_may_not_see_is_said_to_be_gone(house: House, slack
 # How far it is
 
 
-async def test_who_waits_sees_their_place_and_who_wakes_a_gpu_can_cancel(
-    house: House, slack: SlackServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_who_waits_sees_their_place_and_who_wakes_a_gpu_can_cancel(house: House, slack: SlackServer) -> None:
     message = await house.command("a red fox")
     async with house.opened(held_up=True) as service:
         await slack.click(service.url, message, "Vary", user="U2")
@@ -620,20 +619,14 @@ async def test_who_waits_sees_their_place_and_who_wakes_a_gpu_can_cancel(
         await until(lambda: any("1 drawing ahead" in m.plain for m in house.statuses()))
         service.generator.gate.set()
     shown = len(house.shown())
-    monkeypatch.setattr("bot.local.Studio.draw", sleepy)
-    async with house.opened() as service:
+    async with house.opened(held_up=True) as service:
+        service.generator.wakes = True
         await slack.click(service.url, message, "Vary")
-        await until(lambda: any("waking a GPU, usually about 12 s" in m.plain for m in house.statuses()))
+        await until(lambda: any("waking a GPU, usually about 5 s" in m.plain for m in house.statuses()))
         [status] = house.statuses()
         await slack.click(service.url, status, "Cancel")
         await until(lambda: "Cancelled." in status.plain)
     assert len(house.shown()) == shown
-
-
-async def sleepy(*_: Any) -> AsyncIterator[Event]:
-    """Wait for a GPU that never comes."""
-    yield Waking(12)
-    await asyncio.Event().wait()
 
 
 async def test_what_can_be_seen_so_far_is_shown_and_goes_when_it_is_done(
