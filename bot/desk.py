@@ -154,7 +154,10 @@ class Desk:
     async def press(self, press: Press, caller: Caller, recall: Recall) -> Job:
         """Redraw, vary or upscale."""
         requests = await self.requests_of(press, recall)
-        if await self._double(press, caller):
+        taken = f"press {caller.claim}"
+        if not await self._double(press, caller):
+            await self._soon(self.store.remember(taken, ""))
+        elif await self._soon(self.store.recall(taken)) is None:  # or it is the same press, sent again, and gets its own answer
             raise Told("I am already on it.")
         return await self.submit(caller.job(follow(press.action, requests, press.index)))
 

@@ -37,3 +37,13 @@ STYLES: Final = {
         Style("anime", Phrase("anime; not for the embedded model"), "{prompt}, anime, clean lines, cel shading"),
     )
 }
+
+
+def split(prompt: str) -> tuple[str, str]:
+    """Take a style's words off a prompt: return what is left, and the style's name; that is empty where there is none."""
+    for style in STYLES.values():
+        before, after = style.prompt.split("{prompt}")
+        words = prompt.removeprefix(before).removesuffix(after)
+        if words == words.strip() and words and style.apply(words) == prompt:
+            return words, style.name
+    return prompt, ""

@@ -12,15 +12,17 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, Final, TypeVar
+from urllib.parse import urlsplit
 
-from fastapi import FastAPI, HTTPException, Request, Response
+from fastapi import FastAPI, HTTPException, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse
 from fastapi.sse import EventSourceResponse
 from pydantic import BaseModel, Field
 from slack_bolt.adapter.fastapi.async_handler import AsyncSlackRequestHandler
 
-from bot import __version__, command, page
+from bot import __version__, command, page, texts, upload
+from bot.desk import Caller
 from bot.discord import Discord
 from bot.errors import BadRequest, Stranger, Told
 from bot.request import JOB_ID, Picture
@@ -28,13 +30,11 @@ from bot.slack import Slack
 
 LARGEST: Final = 1_000_000  # bytes: no command of either platform comes near
 SLOWEST: Final = 5  # seconds for a body to arrive
+SLOWEST_PICTURE: Final = 60  # seconds: a telephone's picture, over a poor connection
 FORM: Final = "application/x-www-form-urlencoded"
 JSON: Final = "application/json"
-
-PAGE_MAY: Final = (  # run what it brings along, and talk to us; a prompt that got into it could do nothing else
-    "default-src 'none'; img-src 'self' data:; connect-src 'self'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; "
-    "frame-ancestors 'none'"
-)
+BYTES: Final = "application/octet-stream"
+LOCALE: Final = 35  # characters: what the longest language tag in use has
 
 T = TypeVar("T")
 
@@ -77,6 +77,8 @@ def create(open_parts: Callable[[], AbstractAsyncContextManager[Parts]]) -> Fast
     app.get("/previews/{job_id}/{number}.jpg")(preview)
     app.get("/")(page_itself)
     app.post("/page/imagine")(page_imagine)
+    app.post("/page/press")(page_press)
+    app.post("/page/picture", max_body_size=upload.LARGEST)(page_attach)
     app.get("/page/jobs/{job_id}", response_class=EventSourceResponse)(page_watch)
     return app
 
@@ -124,29 +126,74 @@ async def preview(request: Request, job_id: str, number: int) -> Response:
 async def page_itself(request: Request) -> Response:
     """Serve the chat page."""
     _page(request)
-    return HTMLResponse(page.HTML, headers={"Content-Security-Policy": PAGE_MAY})
+    language = page.spoken(request.headers.get("accept-language", ""))
+    headers = {
+        "Content-Security-Policy": page.policy(language),
+        "Content-Language": language,
+        "Vary": "Accept-Language",
+        "Referrer-Policy": "no-referrer",
+    }
+    return HTMLResponse(page.html(language), headers=headers)
 
 
-class Typed(BaseModel):
-    """What the page sends: `claim` is new for each command, and the same when it is sent again."""
+class Asked(BaseModel):
+    """What comes with all that the page sends: `claim` is new for each thing, and the same when that is sent again."""
 
-    text: str = Field(max_length=command.LONGEST + 100)  # and who types more is told so by the grammar
     claim: str = Field(min_length=8, max_length=64)
     person: str = Field(min_length=8, max_length=64)
+    locale: str = Field("", max_length=LOCALE)
+
+    def caller(self) -> Caller:
+        """Say who asks."""
+        return page.caller(claim=self.claim, person=self.person, locale=self.locale)
+
+
+class Typed(Asked):
+    """A command, or the `form` filled in; `options` are flags by name."""
+
+    text: str = Field(max_length=command.LONGEST + 100)  # and who types more is told so by the grammar
+    options: dict[str, str] = {}
+    form: bool = False
+
+
+class Pressed(Asked):
+    """A button, as it was packed."""
+
+    press: str = Field(max_length=100)
 
 
 async def page_imagine(request: Request, typed: Typed) -> Mapping[str, Any]:
-    """Take a command from the page. Only JSON is read, which no other site can make a browser send unasked."""
-    try:
-        return await _page(request).imagine(typed.text, claim=typed.claim, person=typed.person)
-    except Told as told:
-        return {"told": str(told)}
+    """Take a command from the page."""
+    there, caller = _sent_by_itself(request), typed.caller()
+    return await _told(there.imagine(typed.text, caller, typed.options, form=typed.form), caller.language)
 
 
-async def page_watch(request: Request, job_id: str) -> AsyncIterable[Mapping[str, Any]]:
+async def page_press(request: Request, pressed: Pressed) -> Mapping[str, Any]:
+    """Take a press of a button."""
+    there, caller = _sent_by_itself(request), pressed.caller()
+    return await _told(there.press(pressed.press, caller), caller.language)
+
+
+async def page_attach(request: Request, locale: str = Query("", max_length=LOCALE)) -> Mapping[str, Any]:
+    """Take a picture to start from."""
+    there = _sent_by_itself(request)
+    _content_type(request, BYTES)
+    return await _told(there.attach(await _body(request, SLOWEST_PICTURE)), texts.language(locale))
+
+
+async def page_watch(
+    request: Request, job_id: str, locale: str = Query("", max_length=LOCALE)
+) -> AsyncIterable[Mapping[str, Any]]:
     """Send what happens to a job, as server-sent events."""
-    async for event in _page(request).watch(job_id):
+    async for event in _page(request).watch(job_id, texts.language(locale)):
         yield event
+
+
+async def _told(answer: Awaitable[Mapping[str, Any]], language: str) -> Mapping[str, Any]:
+    try:
+        return await answer
+    except Told as told:
+        return {"told": told.into(language)}
 
 
 def _parts(request: Request) -> Parts:
@@ -167,9 +214,21 @@ def _page(request: Request) -> page.Page:
     return _on(_parts(request).page)
 
 
-async def _body(request: Request) -> bytes:
+def _sent_by_itself(request: Request) -> page.Page:
+    """Return the page for what no other site has made a browser send.
+
+    Only JSON and plain bytes are read, for which a browser asks us before it sends them for somebody else; and a browser
+    says for whom it sends something.
+    """
+    origin = request.headers.get("origin")
+    if origin is not None and urlsplit(origin).netloc != request.url.netloc:
+        raise HTTPException(HTTPStatus.FORBIDDEN)
+    return _page(request)
+
+
+async def _body(request: Request, slowest: float = SLOWEST) -> bytes:
     try:
-        async with asyncio.timeout(SLOWEST):
+        async with asyncio.timeout(slowest):
             return await request.body()
     except TimeoutError:
         raise HTTPException(HTTPStatus.REQUEST_TIMEOUT) from None

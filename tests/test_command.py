@@ -26,7 +26,7 @@ from bot.command import (
 from bot.errors import BadRequest, Told
 from bot.models import MODELS, SKETCH
 from bot.request import LEAST_STRENGTH, MAX_PICTURES, PROMPT_LIMIT, SEEDS, UPSCALES, ImageRequest, compose
-from bot.styles import STYLES
+from bot.styles import STYLES, split
 
 quick = settings(derandomize=True, max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
@@ -487,6 +487,16 @@ def test_a_style_is_words_around_the_prompt() -> None:
 @pytest.mark.parametrize("style", STYLES)
 def test_every_style_keeps_the_prompt(style: str) -> None:
     assert "a {fox}" in STYLES[style].apply("a {fox}")
+
+
+@pytest.mark.parametrize("style", STYLES)
+def test_a_style_comes_off_again(style: str) -> None:
+    assert split(STYLES[style].apply("a {fox}")) == ("a {fox}", style)
+
+
+@pytest.mark.parametrize("prompt", ["a fox", "a fox , watercolor", ", watercolor", "watercolor"])
+def test_words_that_are_no_style_stay(prompt: str) -> None:
+    assert split(prompt) == (prompt, "")
 
 
 @pytest.fixture

@@ -156,6 +156,13 @@ async def test_a_double_click_is_one_press(house: House) -> None:
     assert {str(outcome) for outcome in outcomes if isinstance(outcome, Exception)} == {"I am already on it."}
 
 
+async def test_a_press_that_is_sent_again_gets_the_same_job(house: House) -> None:
+    job, who = await house.ordered("a fox"), ann()
+    first = await house.desk.press(button(job, Action.REDRAW), who, nothing)
+    assert await house.desk.press(button(job, Action.REDRAW), who, nothing) == first
+    assert house.jobs == [job, first]
+
+
 async def test_two_people_may_press_at_once_and_one_person_again_later(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     job = await house.ordered("a fox")
     now = 1000.0

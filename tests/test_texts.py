@@ -11,6 +11,7 @@ import pytest
 from bot.command import read
 from bot.errors import BadRequest, Told
 from bot.models import ROWS
+from bot.page import WORDS
 from bot.texts import LANGUAGES, NAMES, Phrase, language, say
 
 BOT = Path(__file__).parent.parent / "bot"
@@ -47,7 +48,7 @@ def places(template: str) -> set[tuple[str, str]]:
     return {(name, form or "") for _, name, form, _ in string.Formatter().parse(template) if name is not None}
 
 
-TEMPLATES = templates() | {row.about: f"models.py: {row.name}" for row in ROWS.values()}
+TEMPLATES = templates() | {row.about: f"models.py: {row.name}" for row in ROWS.values()} | dict.fromkeys(WORDS, "page.html")
 
 
 def test_there_is_something_to_say() -> None:
