@@ -62,9 +62,9 @@ class Tab:
         assert "exceptionDetails" not in answer, answer
         return answer["result"].get("value")
 
-    async def until(self, script: str) -> Any:
+    async def until(self, script: str, seconds: float = 20) -> Any:
         """Wait until JavaScript in the page evaluates to something true; return it."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(seconds):
             while not (value := await self.ask(script)):
                 await asyncio.sleep(0.05)
             return value
@@ -253,7 +253,9 @@ async def test_the_page_speaks_german(tab: Tab) -> None:
     await tab.call("Network.enable")
     await tab.call("Network.setExtraHTTPHeaders", headers={"Accept-Language": "de-AT"})
     await tab.call("Page.reload")
-    await tab.until("document.readyState === 'complete' && document.documentElement.lang === 'de' && document.activeElement?.id === 'words'")
+    await tab.until(
+        "document.readyState === 'complete' && document.documentElement.lang === 'de' && document.activeElement?.id === 'words'"
+    )
     await tab.type("a fox --sede 7")
     await tab.until(f"{TEXT}.includes('Meintest du --seed?')")
     await tab.type("a fox")
