@@ -253,7 +253,7 @@ async def test_the_page_speaks_german(tab: Tab) -> None:
     await tab.call("Network.enable")
     await tab.call("Network.setExtraHTTPHeaders", headers={"Accept-Language": "de-AT"})
     await tab.call("Page.reload")
-    await tab.until("document.documentElement.lang === 'de'")
+    await tab.until("document.readyState === 'complete' && document.documentElement.lang === 'de' && document.activeElement?.id === 'words'")
     await tab.type("a fox --sede 7")
     await tab.until(f"{TEXT}.includes('Meintest du --seed?')")
     await tab.type("a fox")
