@@ -1,4 +1,4 @@
-"""Draw what people see in Slack, for the README: `python -m tests.screens docs/slack.jpg`. It needs Chromium.
+"""Draw what people see in Slack, for the README: `python -m tests.screens.slack docs/slack.jpg`.
 
 The real service draws, with the real model, for the made-up Slack; what that holds in the end is shown as Slack shows it.
 """
@@ -8,16 +8,10 @@ from __future__ import annotations
 import asyncio
 import base64
 import html
-import io
-import shutil
-import subprocess
 import sys
-import tempfile
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-from PIL import Image
 
 from bot import manifest
 from tests.conftest import environment, until
@@ -26,6 +20,7 @@ from tests.fakes.discord import DiscordServer
 from tests.fakes.slack import SlackServer
 from tests.fakes.slack_views import value
 from tests.fakes.slack_world import File, mimetype
+from tests.screens import photograph
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -33,7 +28,7 @@ if TYPE_CHECKING:
     from tests.fakes.slack_world import Message, View
 
 PATIENCE = 120  # seconds
-SIZE = (1060, 1190)  # pixels
+SIZE = 1060, 1190  # pixels
 
 STYLE = """
 body { margin: 0; padding: 24px; display: flex; gap: 28px; align-items: flex-start; background: #fff; color: #1d1c1d;
@@ -69,7 +64,7 @@ async def main(path: Path) -> None:
         await slack.click(url, first, "Edit")
         screen = f"<div class=column>{message(first)}{drawing}</div><div class=side>{form(slack.modal)}{told}</div>"
         await shown(slack, 2)
-    await asyncio.to_thread(photograph, f"<meta charset=utf-8><style>{STYLE}</style>{screen}", path)
+    await asyncio.to_thread(photograph, f"<meta charset=utf-8><style>{STYLE}</style>{screen}", path, *SIZE)
 
 
 @asynccontextmanager
@@ -157,28 +152,6 @@ def source(picture: File | bytes) -> str:
     """Write a picture into the page."""
     content = picture if isinstance(picture, bytes) else picture.content or b""
     return f"data:{mimetype(content)};base64,{base64.b64encode(content).decode()}"
-
-
-def photograph(page: str, path: Path) -> None:
-    """Let a browser draw a page."""
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if not chromium:
-        raise SystemExit("There is no Chromium on this machine.")
-    with tempfile.TemporaryDirectory() as folder:
-        source_, shot = Path(folder, "page.html"), Path(folder, "shot.png")
-        source_.write_text(page, "utf-8")
-        quiet = (
-            "--headless",
-            "--no-sandbox",
-            "--disable-gpu",
-            "--hide-scrollbars",
-            "--force-device-scale-factor=1",
-        )
-        size = f"--window-size={SIZE[0]},{SIZE[1]}"
-        command = [chromium, *quiet, f"--user-data-dir={folder}", size, f"--screenshot={shot}", source_.as_uri()]
-        subprocess.run(command, check=True, capture_output=True, timeout=60)  # noqa: S603  a page of our own
-        with Image.open(io.BytesIO(shot.read_bytes())) as image:
-            image.convert("RGB").save(path, quality=88, optimize=True)
 
 
 if __name__ == "__main__":
