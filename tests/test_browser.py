@@ -247,6 +247,13 @@ async def test_many_pictures_are_asked_for_first(tab: Tab, service: Service) -> 
     await tab.press("Draw 2 pictures")
     await tab.until(f"{SHOWN}.length === 2")
     assert [request.prompt for request in service.generator.drawn] == ["a red fox", "a blue fox"]
+    await tab.press("Edit")
+    await tab.until("edit.open")
+    await tab.ask("fields.elements.steps.select()")
+    await tab.type("6")
+    await tab.press("No")
+    await tab.until("edit.open && fields.elements.steps.value === '6'")
+    assert await tab.ask("fields.elements.prompt.value") == "a {red,blue} fox"
 
 
 async def test_the_page_speaks_german(tab: Tab) -> None:
