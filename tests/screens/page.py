@@ -1,4 +1,4 @@
-"""Photograph the chat page, for the README: `python -m tests.page_screens docs/page.jpg`. It needs Chromium.
+"""Photograph the chat page, for the README: `python -m tests.screens.page docs/page.jpg`. It needs Chromium.
 
 The real service draws, with the real model.
 """
