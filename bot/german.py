@@ -233,6 +233,9 @@ TEXTS: Final[dict[str, str]] = {
     "That picture lies on another site. Please upload it to Slack.": (
         "Dieses Bild liegt auf einer anderen Seite. Bitte lade es in Slack hoch."
     ),
+    "Slack does not show me that picture. Invite me to its channel, or attach it anew.": (
+        "Slack zeigt mir dieses Bild nicht. Lade mich in seinen Channel ein, oder häng es neu an."
+    ),
     "This makes {count} pictures.": "Das werden {count} Bilder.",
     "The message and its pictures will be gone for everybody.": "Die Nachricht und ihre Bilder sind dann für alle weg.",
     "Keep": "Behalten",

@@ -14,7 +14,7 @@ from bot import command
 from bot.models import MODELS
 from bot.request import LEAST_STRENGTH, MAX_PICTURES, SEEDS, USUAL_STRENGTH, ImageRequest, shorten
 from bot.slack_blocks import LABEL, plain
-from bot.styles import STYLES
+from bot.styles import STYLES, split
 from bot.texts import Phrase, say
 
 if TYPE_CHECKING:
@@ -48,7 +48,8 @@ class Form:
 def of(request: ImageRequest) -> Form:
     """Return a form with all of a request filled in."""
     flags = {name.removeprefix("--"): value for name, value in command.flags(request)}
-    return Form(prompt=command.typed(request.prompt), flags={**flags, "no": request.negative_prompt})
+    words, style = split(request.prompt)
+    return Form(prompt=command.typed(words), flags={**flags, "no": request.negative_prompt, "style": style or NONE})
 
 
 def view(form: Form, address: Mapping[str, str], language: str) -> dict[str, Any]:

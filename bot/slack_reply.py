@@ -115,7 +115,10 @@ class Reply:
         """Fetch the picture that came with the job, as long as it lies with Slack."""
         if not (id_ := self._job.reply_to.get("file")):
             return None
-        found: Mapping[str, Any] = (await sent(self._client.files_info(file=id_)))["file"]
+        try:
+            found: Mapping[str, Any] = (await sent(self._client.files_info(file=id_)))["file"]
+        except Refused as refused:
+            raise BadRequest("Slack does not show me that picture. Invite me to its channel, or attach it anew.") from refused
         url = str(found.get("url_private_download") or found.get("url_private") or "")
         if found.get("is_external") or not url:
             raise BadRequest("That picture lies on another site. Please upload it to Slack.")

@@ -600,10 +600,20 @@ async def test_a_file_that_is_no_picture_is_said_to_be(content: bytes, told: str
     assert house.drawn == []
 
 
-async def test_a_file_that_we_may_not_see_is_said_to_be_gone(house: House, slack: SlackServer) -> None:
-    slack.scopes.discard("files:read")
+async def test_a_picture_that_we_may_not_see_is_said_to_be_hidden(house: House, slack: SlackServer) -> None:
+    message = slack.write("look", channel="G2", files=[a_picture(slack)])
     async with house.opened() as service:
-        await slack.mention(service.url, "a fox", files=[a_picture(slack)])
+        await slack.message_shortcut(service.url, "imagine_this", message)
+    await house.submit()
+    assert "Slack does not show me that picture." in slack.messages[-1].plain
+    assert house.drawn == []
+
+
+async def test_where_slack_wants_us_to_sign_in_the_picture_is_said_to_be_gone(house: House, slack: SlackServer) -> None:
+    async with house.opened() as service:
+        file = a_picture(slack)
+        file.url = file.url.replace(file.id, "F404")
+        await slack.mention(service.url, "a fox", files=[file])
     assert "is not here any more" in slack.messages[-1].plain
 
 
