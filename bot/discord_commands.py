@@ -62,7 +62,7 @@ def _shapes() -> list[app_commands.Choice[str]]:
 
 @app_commands.command(name="imagine", description=Phrase("Draw a picture of what you type"))
 @app_commands.describe(
-    prompt=Phrase("What you want to see; flags such as --ar 3:2 work here too. Nothing opens a form"),
+    prompt=Phrase("What you want to see; flags such as --ar 3:2 work here too"),
     image=Phrase("a picture to start from"),
     **{name: command.FLAGS[name].about for name in OPTIONS},
 )
@@ -72,7 +72,7 @@ def _shapes() -> list[app_commands.Choice[str]]:
 @app_commands.allowed_installs(guilds=True, users=True)
 async def imagine(
     interaction: Interaction,
-    prompt: app_commands.Range[str, 1, command.LONGEST] | None = None,
+    prompt: app_commands.Range[str, 1, command.LONGEST],
     n: app_commands.Range[int, 1, MAX_PICTURES] | None = None,
     ar: str | None = None,
     size: str | None = None,
@@ -87,20 +87,29 @@ async def imagine(
     upscale: app_commands.Range[int, min(UPSCALES), max(UPSCALES)] | None = None,
     repeat: app_commands.Range[int, 1, MAX_PICTURES] | None = None,
 ) -> None:
-    """Draw, or open the form where there is nothing to draw yet."""
-    prompt = prompt and _PASTED.sub("", prompt)
+    """Draw.
+
+    The prompt is required: what people type after a command goes into no other option by itself, and is dropped.
+    https://github.com/discord/discord-api-docs/issues/2626
+    """
+    prompt = _PASTED.sub("", prompt)
     values = (n, ar, size, seed, no, steps, guidance, model, style, strength, upscale, repeat)
     options: Mapping[str, object] = dict(zip(OPTIONS, values, strict=True))
     start = _address(image) if image else ""
     desk, who = interaction.client.desk, caller(interaction)
-    if prompt is None:
-        defaults = await desk.defaults(who)
-        given = {name: value for name, value in options.items() if value is not None}
-        await open_form(interaction, Draft.typed("", {"model": desk.model} | defaults | given, start))
-    elif (shown := await desk.settings(prompt, who)) is not None:
+    if (shown := await desk.settings(prompt, who)) is not None:
         await privately(interaction, shown)
     else:
         await draw(interaction, Draft.typed(prompt, options, start), options)
+
+
+@app_commands.command(name="imagine-form", description=Phrase("Fill in a form to draw a picture"))
+@app_commands.describe(image=Phrase("a picture to start from"))
+@app_commands.allowed_contexts(**ANYWHERE)
+@app_commands.allowed_installs(guilds=True, users=True)
+async def imagine_form(interaction: Interaction, image: discord.Attachment | None = None) -> None:
+    """Open the form, with what the person always wants in it."""
+    await _open(interaction, "", _address(image) if image else "")
 
 
 @app_commands.command(name="imagine-settings", description=Phrase("What I add to all your commands: show it, or change it"))
@@ -141,13 +150,16 @@ async def imagine_help(interaction: Interaction) -> None:
 @app_commands.allowed_installs(guilds=True, users=True)
 async def imagine_this(interaction: Interaction, message: discord.Message) -> None:
     """Open the form with a message's words, and its picture to start from."""
-    desk = interaction.client.desk
-    defaults = await desk.defaults(caller(interaction))
     picture = next((file for file in message.attachments if file.content_type in PICTURES), None)
     words = message.clean_content
     if message.author.id == interaction.application_id and picture:  # one of ours: the words above it are not all
         words = picture.description or ""
-    start = picture.url if picture else ""
+    await _open(interaction, words, picture.url if picture else "")
+
+
+async def _open(interaction: Interaction, words: str, start: str) -> None:
+    desk = interaction.client.desk
+    defaults = await desk.defaults(caller(interaction))
     await open_form(interaction, Draft.typed(words, {"model": desk.model} | defaults, start))
 
 
@@ -158,7 +170,7 @@ def _address(image: discord.Attachment) -> str:
     return image.url
 
 
-COMMANDS: Final[tuple[Any, ...]] = (imagine, imagine_settings, imagine_help, imagine_this)
+COMMANDS: Final[tuple[Any, ...]] = (imagine, imagine_form, imagine_settings, imagine_help, imagine_this)
 
 
 class Tree(app_commands.CommandTree[Any]):

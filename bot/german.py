@@ -257,9 +257,8 @@ TEXTS: Final[dict[str, str]] = {
     "no style": "kein Stil",
     "Imagine this": "Zeichne das",
     "Draw a picture of what you type": "Zeichnet ein Bild von dem, was du eingibst",
-    "What you want to see; flags such as --ar 3:2 work here too. Nothing opens a form": (
-        "Was du sehen willst; auch --ar 3:2 und so weiter geht hier. Ohne das öffnet sich ein Formular"
-    ),
+    "What you want to see; flags such as --ar 3:2 work here too": "Was du sehen willst; auch --ar 3:2 und so weiter geht hier",
+    "Fill in a form to draw a picture": "Ein Formular ausfüllen, um ein Bild zu zeichnen",
     "a picture to start from": "ein Bild, von dem ich ausgehe",
     "What I add to all your commands: show it, or change it": ("Was ich all deinen Befehlen hinzufüge: ansehen oder ändern"),
     "forget all of it first": "erst alles vergessen",

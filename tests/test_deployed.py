@@ -196,7 +196,7 @@ async def test_the_deployment_says_how_it_is(cloud: Cloud, slack: SlackServer) -
 
 
 async def test_discord_is_told_which_models_are_deployed(cloud: Cloud, discord: DiscordServer) -> None:
-    assert "Discord knows 4 commands now." in await cloud.modal("run", "-m", "bot.deploy::register")
+    assert "Discord knows 5 commands now." in await cloud.modal("run", "-m", "bot.deploy::register")
     assert discord.commands
 
 

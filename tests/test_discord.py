@@ -236,7 +236,7 @@ async def test_the_library_keeps_nothing_of_past_interactions(discord: DiscordSe
         await discord.imagine(service.url, {"prompt": "a fox"}, user=discord.add_user("eve"))
     await until(lambda: not service.desk_is_busy(), 30)
     assert (len(state._users), len(state._guilds), len(state._messages or [])) == (0, 0, 0)
-    await discord.imagine(service.url, {})
+    await discord.imagine(service.url, {}, name="imagine-form")
     for button in ("Redraw", "Edit", "Details"):
         await discord.click(service.url, discord.messages[0], button)
     await until(lambda: not service.desk_is_busy(), 30)
@@ -247,6 +247,6 @@ async def test_the_library_keeps_nothing_of_past_interactions(discord: DiscordSe
 async def test_commands_are_registered(discord: DiscordServer, service: Service) -> None:
     platform = service.parts.discord
     assert isinstance(platform, Discord)
-    assert await platform.register() == 4
-    names = ["imagine", "imagine-settings", "imagine-help", "Imagine this"]
+    assert await platform.register() == 5
+    names = ["imagine", "imagine-form", "imagine-settings", "imagine-help", "Imagine this"]
     assert [command["name"] for command in discord.commands[""]] == names

@@ -474,15 +474,15 @@ async def test_what_was_typed_with_choices_is_edited_as_it_was_typed(house: Hous
 # The form
 
 
-async def test_imagine_alone_opens_the_form_with_the_persons_defaults(house: House) -> None:
+async def test_the_form_opens_with_the_persons_defaults(house: House) -> None:
     await house.discord.imagine(house.url, {"n": 2, "style": "oil", "ar": "3:2"}, name="imagine-settings")
-    opened = await house.discord.imagine(house.url, {"steps": 3})
+    opened = await house.discord.imagine(house.url, {}, name="imagine-form")
     assert prefilled(opened.modal) == {
         "What you want to see": "",
         "What to leave out": "",
         "Model": "sketch",
         "Style": "oil",
-        "Settings": "--ar 3:2 --n 2 --steps 3",
+        "Settings": "--ar 3:2 --n 2",
     }
     typed = {"What you want to see": "a fox", "Style": "neon", "Settings": "--n 2 --steps 3"}
     await house.outcome(await house.discord.submit(house.url, opened, typed))
@@ -503,7 +503,7 @@ async def test_imagine_alone_opens_the_form_with_the_persons_defaults(house: Hou
     ],
 )
 async def test_nothing_that_was_typed_is_lost_where_a_value_is_wrong(typed: dict[str, str], told: str, house: House) -> None:
-    opened = await house.discord.imagine(house.url, {})
+    opened = await house.discord.imagine(house.url, {}, name="imagine-form")
     everything = {"What you want to see": "a red fox", "What to leave out": "blur, text", "Style": "oil"} | typed
     refused = await house.discord.submit(house.url, opened, everything)
     assert told in refused.told
@@ -518,7 +518,7 @@ async def test_nothing_that_was_typed_is_lost_where_a_value_is_wrong(typed: dict
 
 
 async def test_nothing_is_lost_where_an_order_cannot_be_written_down(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    opened = await house.discord.imagine(house.url, {})
+    opened = await house.discord.imagine(house.url, {}, name="imagine-form")
     monkeypatch.setattr("bot.desk.HAND_OVER", 0.0)
     refused = await house.discord.submit(house.url, opened, {"What you want to see": "a fox"})
     assert refused.told == "I could not take that just now. Please try again in a moment."
@@ -538,7 +538,7 @@ async def test_a_command_that_cannot_be_drawn_is_corrected_in_the_form(house: Ho
 
 
 async def test_the_form_offers_every_style_and_model(house: House) -> None:
-    opened = await house.discord.imagine(house.url, {})
+    opened = await house.discord.imagine(house.url, {}, name="imagine-form")
     menus = [part["component"] for part in opened.modal["components"] if part["component"]["type"] == 3]
     assert [option["value"] for option in menus[0]["options"]] == ["sketch"]
     assert len(menus[1]["options"]) == 12
@@ -683,9 +683,11 @@ async def test_a_message_is_imagined_with_its_words_and_its_picture(house: House
 
 
 async def test_a_picture_without_words_opens_the_form_with_it(house: House) -> None:
-    opened = await house.discord.imagine(house.url, {"image": house.discord.upload("a.png", photo()), "strength": 0.4})
-    assert prefilled(opened.modal)["Settings"] == "--strength 0.4"
-    await house.outcome(await house.discord.submit(house.url, opened, {"What you want to see": "a fox"}))
+    image = house.discord.upload("a.png", photo())
+    opened = await house.discord.imagine(house.url, {"image": image}, name="imagine-form")
+    typed = {"What you want to see": "a fox", "Settings": "--strength 0.4"}
+    await house.outcome(await house.discord.submit(house.url, opened, typed))
+    assert house.drawn[0].strength == 0.4
     assert house.generator.started_from[0]
 
 

@@ -291,7 +291,7 @@ MISTAKES: dict[str, tuple[Callable[[Patient], object], str, str]] = {
     ),
     "no commands": (
         lambda p: p.discord.commands.clear(),
-        "Discord does not know /imagine, /imagine-settings, /imagine-help, “Imagine this”.",
+        "Discord does not know /imagine, /imagine-form, /imagine-settings, /imagine-help, “Imagine this”.",
         "Run `imagine register`",
     ),
     "a command of old": (

@@ -106,8 +106,9 @@ def test_discords_limits_are_kept(made: dict[str, Any]) -> None:
         assert all(1 <= len(choice["name"]) <= 100 for choice in choices)
 
 
-def test_discord_asks_for_the_prompt_first_and_insists_on_nothing(imagine: dict[str, Any]) -> None:
-    assert not any(option.get("required") for option in imagine["options"])
+def test_discord_asks_for_the_prompt_first_and_for_nothing_else(imagine: dict[str, Any]) -> None:
+    required = [option.get("required", False) for option in imagine["options"]]
+    assert required == [True] + [False] * (len(required) - 1)
     assert imagine["options"][0]["name"] == "prompt"
 
 
