@@ -23,6 +23,7 @@ from bot import recipe
 from bot.deploy import CHAT, LOST
 from bot.recipe import CHUNK
 from tests.conftest import environment, until
+from tests.fakes.discord_forms import prefilled
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -135,6 +136,23 @@ async def test_a_request_that_is_sent_again_draws_once(cloud: Cloud, slack: Slac
     await until(lambda: posted(slack) and message.pictures, PATIENCE)
     assert len(posted(slack)) == 1
     assert len([m for m in slack.messages if m.ephemeral_to is None and m.thread_ts is None]) == 1
+
+
+async def test_what_people_do_next_in_discord_reaches_any_container(cloud: Cloud, discord: DiscordServer) -> None:
+    answer = await discord.imagine(cloud.url, {"prompt": "a red fox", "seed": 7, "steps": 1})
+    assert answer.message
+    message = answer.message
+    await until(lambda: message.pictures and "Vary" in message.labels, PATIENCE)
+    varied = (await discord.click(cloud.url, message, "Vary")).message
+    assert varied
+    told = (await discord.click(cloud.url, message, "Details")).told
+    assert "/imagine a red fox --size 256x256 --steps 1 --guidance 1 --seed 7 --n 1" in told
+    opened = await discord.click(cloud.url, message, "Edit")
+    assert prefilled(opened.modal)["What you want to see"] == "a red fox"
+    await until(lambda: len(varied.pictures) == 4, PATIENCE)
+    await discord.click(cloud.url, varied, "Delete")
+    await until(lambda: varied.deleted, PATIENCE)
+    assert message.pictures
 
 
 def drawing(slack: SlackServer) -> str:

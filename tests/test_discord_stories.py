@@ -814,6 +814,12 @@ async def test_hostile_words_go_through_every_door_unharmed(words: str, house: H
     said = house.discord.say(words[:2000])
     await house.discord.submit(house.url, await house.discord.choose(house.url, said))
     await house.idle()
+    wrong = [
+        await house.discord.submit(house.url, opened, {"Settings": words}),
+        *[await house.discord.imagine(house.url, {"prompt": "a fox", option: words}) for option in ("size", "model", "style")],
+        await house.discord.imagine(house.url, {"style": words}, name="imagine-settings"),
+    ]
+    assert all(answer.told for answer in wrong)
     await house.discord.autocomplete(house.url, {"style": words}, "style")
     assert not [ping for posted in house.discord.messages for ping in posted.pings if posted is not said]
 
