@@ -89,6 +89,7 @@ class Slack:
             process_before_response=True,  # nothing happens after the answer
             authorize=_authorize(token),  # bolt's own asks Slack first, out of our three seconds
         )
+        self.app.error(_unread)
         self.app.command(re.compile(""))(self._commanded)  # whatever the admin has called it
         self.app.action(re.compile(""))(self._pressed)
         self.app.shortcut(re.compile(f"{THIS}|{NEW}"))(self._asked_for_the_form)
@@ -293,6 +294,11 @@ class Slack:
 
 async def _done(call: Awaitable[Any]) -> None:
     await call
+
+
+async def _unread(error: Exception) -> BoltResponse:
+    """Let whoever has called bolt say what has gone wrong: bolt would say nothing."""
+    raise error
 
 
 def _authorize(token: str) -> Callable[..., Awaitable[AuthorizeResult]]:

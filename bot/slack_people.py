@@ -43,6 +43,7 @@ class People:
     def __init__(self, client: AsyncWebClient) -> None:
         self._client = client
         self._known: dict[str, Person] = {}
+        self._asking: dict[str, asyncio.Task[Person]] = {}
 
     async def language(self, user: str) -> str:
         """Return the language to talk to somebody in; a command or a press does not say."""
@@ -54,14 +55,23 @@ class People:
 
     async def _about(self, user: str) -> Person:
         known = self._known.get(user)
-        if known is None or known.until < time.monotonic():
-            known = await self._asked(user)
-            if len(self._known) >= MOST:
-                self._known.clear()
-            self._known[user] = known
-        return known
+        if known and time.monotonic() < known.until:
+            return known
+        if user not in self._asking:  # all who want to know at once share one question
+            self._asking[user] = asyncio.create_task(self._asked(user))
+        return await asyncio.shield(self._asking[user])
 
     async def _asked(self, user: str) -> Person:
+        try:
+            person = await self._answered(user)
+        finally:
+            del self._asking[user]
+        if len(self._known) >= MOST:
+            self._known.clear()
+        self._known[user] = person
+        return person
+
+    async def _answered(self, user: str) -> Person:
         call = sent(self._client.users_info(user=user, include_locale=True))
         answer = await attempt(asyncio.wait_for(call, PATIENCE))
         if isinstance(answer, Exception):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import logging
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
@@ -36,7 +37,10 @@ JSON: Final = "application/json"
 BYTES: Final = "application/octet-stream"
 LOCALE: Final = 35  # characters: what the longest language tag in use has
 
+UNREADABLE: Final = (LookupError, TypeError, ValueError, AttributeError, RecursionError)
+
 T = TypeVar("T")
+log: Final = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,7 +92,11 @@ async def slack_events(request: Request) -> Response:
     slack = _on(_parts(request).slack)
     slack.verify(request.headers, await _body(request))
     _content_type(request, FORM, JSON)
-    return await AsyncSlackRequestHandler(slack.app).handle(request, {"site": _site(request)})
+    try:
+        return await AsyncSlackRequestHandler(slack.app).handle(request, {"site": _site(request)})
+    except UNREADABLE as error:  # what Slack sends has a shape, which bolt and we rely on
+        log.exception("an interaction could not be read, though it is signed")
+        raise BadRequest("not an interaction: {error}", error=type(error).__name__) from error
 
 
 async def discord_interactions(request: Request) -> Response:

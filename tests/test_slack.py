@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
+import json
 import time
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
@@ -89,10 +91,11 @@ async def test_what_cannot_be_drawn_is_told_to_the_one_who_asked_and_nothing_is_
 async def test_people_are_asked_about_once_and_nobody_waits_for_it(slack: SlackServer, service: Service) -> None:
     slack.people["U1"].locale = "de-DE"
     slack.faults.next("users.info", Fault.HANG)
-    acks = [await slack.command(service.url, "a fox --sede 7", user=user) for user in ("U2", "U2", "U1", "U1")]
+    acks = await asyncio.gather(*(slack.command(service.url, "a fox --sede 7", user="U2") for _ in range(5)))
+    acks += await asyncio.gather(*(slack.command(service.url, "a fox --sede 7", user="U1") for _ in range(5)))
     assert [call.method for call in slack.calls] == ["users.info"] * 2
     assert acks[0].seconds < 2
-    assert ["Did you mean" in ack.message.plain for ack in acks if ack.message] == [True, True, False, False]
+    assert ["Did you mean" in ack.message.plain for ack in acks if ack.message] == [True] * 5 + [False] * 5
 
 
 async def test_slack_finds_an_app_at_the_address_for_events(slack: SlackServer, service: Service) -> None:
@@ -107,6 +110,38 @@ async def test_an_event_in_which_nobody_says_anything_is_taken_and_left(
     ack = await slack.event(service.url, event)
     assert ack.status == 200
     assert slack.messages == []
+
+
+MALFORMED = [
+    *("payload=notjson", "payload=", "payload=[]", "payload=1", "payload=null", "payload=" + "[" * 100_000),
+    *("{", "[]", "1", '{"type": "event_callback", "event": []}', '{"type": "event_callback", "event": {"type": "app_mention"'),
+    '{"type": "event_callback", "event": {"type": "app_mention", "user": "U1"}}',
+    '{"type": "event_callback", "team_id": "T", "event_id": "E", "event": {"type": "message", "user": "U1"}}',
+    *(
+        f"payload={json.dumps(payload)}"
+        for payload in (
+            {"type": "block_actions"},
+            {"type": "block_actions", "actions": []},
+            {"type": "block_actions", "actions": [{"action_id": f"imagine:redraw:{'0' * 24}:0:U1"}]},
+            {"type": "view_submission", "view": {"callback_id": "imagine"}},
+            {"type": "view_submission", "view": {"callback_id": "imagine", "private_metadata": "x", "state": {"values": {}}}},
+            {"type": "view_submission", "view": {"callback_id": "imagine_confirmed", "private_metadata": "{}"}},
+            {"type": "message_action", "callback_id": "imagine_this"},
+            {"type": "shortcut", "callback_id": "imagine_new"},
+            {"type": "nonsense"},
+        )
+    ),
+]
+
+
+@pytest.mark.parametrize("body", MALFORMED)
+async def test_what_slack_never_sends_is_refused_in_words(body: str, slack: SlackServer, service: Service) -> None:
+    kind = "application/x-www-form-urlencoded" if body.startswith("payload") else "application/json"
+    async with slack.session.post(
+        f"{service.url}/slack/events", data=body, headers=slack.sign(body, content_type=kind)
+    ) as answer:
+        assert answer.status in {400, 404}
+        assert await answer.text()
 
 
 async def test_help_lists_the_models(slack: SlackServer, service: Service) -> None:

@@ -43,13 +43,13 @@ class House:
         slack.clock = lambda: time.time() + self._passed
 
     @asynccontextmanager
-    async def opened(self, *, held_up: bool = False) -> AsyncIterator[Service]:
-        """Start it; an hour after the last time."""
+    async def opened(self, *, held_up: bool = False, finishes: bool = True) -> AsyncIterator[Service]:
+        """Start it, an hour after the last time, and stop it once all is done, or at once."""
         self._passed += HOUR
         async with serving(self.folder, self._environ, held_up=held_up) as service:
             self.slack.publish(service.url, NAME)
             yield service
-            await until(lambda: not service.desk_is_busy())
+            await until(lambda: not (finishes and service.desk_is_busy()))
             self.drawn += service.generator.drawn
 
     async def command(self, text: str, **where: Any) -> Message:
@@ -281,6 +281,20 @@ async def test_cancelling_what_waits_leaves_what_is_drawn_alone(house: House, sl
     assert len(house.newest().pictures) == 4
     await house.click(waiting, "Delete")
     assert waiting.deleted
+
+
+async def test_a_press_outlives_a_restart_in_the_middle_of_its_drawing(house: House, slack: SlackServer) -> None:
+    message = await house.command("a red fox")
+    async with house.opened(finishes=False) as service:
+        service.generator.step_seconds = 0.2
+        await slack.click(service.url, message, "Redraw")
+        await until(house.statuses)
+        [status] = house.statuses()
+    assert house.statuses() == [status]
+    async with house.opened():
+        pass
+    assert len(status.pictures) == 1
+    assert house.shown() == [message, status]
 
 
 async def test_a_cancel_outlives_a_restart(house: House, slack: SlackServer) -> None:
