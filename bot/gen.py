@@ -29,7 +29,7 @@ transformers_logging.set_verbosity_error()  # type: ignore[no-untyped-call]
 import diffusers
 from diffusers.utils import logging as diffusers_logging
 
-from bot import fast, recipe
+from bot import fast, png
 from bot.errors import Spoilt, Told, TooLarge
 from bot.families import FAMILIES, Drawing, Family
 from bot.request import Event, Finished, ImageRequest, Picture, Started, Step, compose
@@ -327,7 +327,7 @@ class Generator:
                     self._ready.append(following)
                     self._turn.notify_all()
                 return
-            task.pictures[drawing.place] = Picture(png=recipe.stamp(picture, request), request=request)
+            task.pictures[drawing.place] = Picture(png=png.stamp(picture, request), request=request)
             if len(task.pictures) == task.request.n:
                 pictures = tuple(task.pictures[place] for place in range(task.request.n))
                 task.events.put(Finished(pictures, time.monotonic() - task.begun))
@@ -358,19 +358,24 @@ def _load(model: Model, device: str, memory: float) -> Any:
     _quiet()
     begun = time.perf_counter()
     dtype = torch.float32 if device == "cpu" else getattr(torch, model.dtype)
-    try:
-        pipeline: Any = diffusers.AutoPipelineForText2Image.from_pretrained(  # type: ignore[no-untyped-call]
-            model.repository, revision=model.revision, variant=model.variant, dtype=dtype
-        )
-    except OSError as error:
-        log.exception("%s was not loaded", model.name)
-        raise Told(WEIGHTLESS, model=model.name) from error
+    pipeline = read(model, dtype)
     if dtype is torch.float16 and getattr(pipeline.vae.config, "force_upcast", False):
         pipeline.vae.to(_wide(device))
     _place(pipeline, model, device, memory)
     pipeline.set_progress_bar_config(disable=True)
     log.info("loaded %s on %s in %.1f s", model.name, device, time.perf_counter() - begun)
     return pipeline
+
+
+def read(model: Model, dtype: torch.dtype) -> Any:
+    """Read a pipeline from the disk into the computer's memory."""
+    try:
+        return diffusers.AutoPipelineForText2Image.from_pretrained(  # type: ignore[no-untyped-call]
+            model.repository, revision=model.revision, variant=model.variant, dtype=dtype
+        )
+    except OSError as error:
+        log.exception("%s was not loaded", model.name)
+        raise Told(WEIGHTLESS, model=model.name) from error
 
 
 def _wide(device: str) -> torch.dtype:

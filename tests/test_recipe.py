@@ -15,6 +15,7 @@ from PIL import Image
 from bot import recipe
 from bot.errors import BadRequest
 from bot.models import SKETCH
+from bot.png import stamp
 from bot.request import LEAST_STRENGTH, SEEDS, UPSCALES, ImageRequest, compose
 
 FOX = compose("a red fox in the snow", model="sketch", seed=7)
@@ -92,20 +93,20 @@ def test_any_request_comes_back_out_of_its_text(request: ImageRequest) -> None:
 @settings(derandomize=True, max_examples=60, deadline=None)
 @given(REQUESTS)
 def test_any_request_comes_back_out_of_a_real_png(tmp_path_factory: pytest.TempPathFactory, request: ImageRequest) -> None:
-    path = written(tmp_path_factory.getbasetemp(), recipe.stamp(pixel(), request))
+    path = written(tmp_path_factory.getbasetemp(), stamp(pixel(), request))
     assert recipe.of(path) == request
 
 
 @pytest.mark.parametrize("prompt", ["eine Füchsin", "雪の中の赤い狐", "лиса в снегу", "ثعلب أحمر", "a 🦊 and 👩\u200d🚀"])
 def test_other_tools_find_the_recipe_in_the_chunk_they_look_in(prompt: str) -> None:
     request = compose(prompt, model="sketch", seed=7)
-    with Image.open(io.BytesIO(recipe.stamp(pixel(), request))) as image:
+    with Image.open(io.BytesIO(stamp(pixel(), request))) as image:
         assert image.info["parameters"] == f"{prompt}\n{SETTINGS}"
 
 
 def test_stamping_leaves_the_pixels_alone() -> None:
     image = Image.effect_noise((64, 32), 80).convert("RGB")
-    with Image.open(io.BytesIO(recipe.stamp(image, FOX))) as stamped:
+    with Image.open(io.BytesIO(stamp(image, FOX))) as stamped:
         assert stamped.format == "PNG"
         assert stamped.tobytes() == image.tobytes()
 
@@ -164,7 +165,7 @@ def test_a_picture_without_a_recipe_says_where_else_to_look(kind: str, tmp_path:
         b"",
         b"hello",
         b"\x89PNG\r\n\x1a\n",
-        recipe.stamp(pixel(), FOX)[:40],
+        stamp(pixel(), FOX)[:40],
         png(side=100_000),
         png((b"zTXt", b"parameters\0\0" + zlib.compress(b"a" * 3_000_000))),
         png((b"tEXt", b"")),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from PIL import Image
 
-from bot import recipe
+from bot import png
 from bot.request import Event, Finished, ImageRequest, Picture, Started, Step, Waking
 
 if TYPE_CHECKING:
@@ -65,4 +65,4 @@ class QuickGenerator:
 def plain(request: ImageRequest) -> bytes:
     """Return a small PNG whose colour is the seed, with its recipe inside."""
     colour = request.seed % 256, request.seed // 256 % 256, request.seed // 65536 % 256
-    return recipe.stamp(Image.new("RGB", (8, 8), colour), request)
+    return png.stamp(Image.new("RGB", (8, 8), colour), request)
