@@ -295,7 +295,6 @@ class UNet(Family):
     """Stable Diffusion, XL too: a network that is told what to draw and, in a second row, what not to."""
 
     part = "unet"
-    project: Callable[[torch.Tensor], torch.Tensor] | None = None  # computes once what the network would at every step
 
     @property
     def _large(self) -> bool:
@@ -307,7 +306,7 @@ class UNet(Family):
     def _read(self, text: str) -> Any:
         given = {"prompt": text, "device": self.device, "num_images_per_prompt": 1, "do_classifier_free_guidance": False}
         words, _, *pooled = self.pipeline.encode_prompt(**given)
-        return words if self.project is None else self.project(words), *pooled[:1]
+        return words, *pooled[:1]
 
     def _avoided(self, text: str, words: Any) -> Any:
         if not text and self._large and self.pipeline.config.force_zeros_for_empty_prompt:

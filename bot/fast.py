@@ -1,8 +1,7 @@
 """What makes a GPU draw faster, and changes no picture beyond rounding: compiled networks, repeated as CUDA graphs.
 
 A network is a thousand kernels, many of them tiny, each started from Python. Compiling fuses what lies between the large ones;
-a CUDA graph starts all of them at once. What a network is told again at every step, and makes the same of each time, is
-computed once (`Projected`). bench/LOG.md has what each of these gains.
+a CUDA graph starts all of them at once. bench/LOG.md has what each of these gains, and what gained nothing.
 """
 
 from __future__ import annotations
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import torch
 import torch._dynamo.config as dynamo
+import torch.fx.experimental._config as shapes
 from torch._inductor.async_compile import shutdown_compile_workers
 from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
 
@@ -29,7 +29,11 @@ log: Final = logging.getLogger(__name__)
 
 GRAPHS: Final = 24  # kept for one network, the latest used: each holds its inputs, and all share one pool of memory
 COMPILATIONS: Final = 64  # of one function: a block comes in a dozen widths, and as many shapes
-REGIONS: Final = {"FluxTransformerBlock", "FluxSingleTransformerBlock", "JointTransformerBlock", "ZImageTransformerBlock"}
+REGIONS: Final = {
+    *("BasicTransformerBlock", "ResnetBlock2D"),
+    *("FluxTransformerBlock", "FluxSingleTransformerBlock", "JointTransformerBlock", "ZImageTransformerBlock"),
+}
+WHOLE: Final = 4.0  # megapixels in a pass, all rows together: larger ones keep a GPU busy however they were compiled
 LARGEST_FP8: Final = 448.0  # what eight bits of float8_e4m3fn reach
 FP8_SIDE: Final = 512  # rows and columns: smaller layers take longer to convert than they save
 
@@ -38,22 +42,63 @@ def hasten(family: Family) -> None:
     """Make a family draw faster on the GPU that it lies on."""
     dynamo.recompile_limit = COMPILATIONS
     dynamo.accumulated_recompile_limit = 8 * COMPILATIONS
+    shapes.use_duck_shape = False  # or what was compiled for a square serves squares only
     if family.model.fp8:
         quantize(family.network)
     if isinstance(family, UNet):
         family.network.fuse_qkv_projections()
-        family.project = Projected.install(family.network)
-        family.run = Graphs(torch.compile(family.call, fullgraph=True, dynamic=True))
+        family.run = Graphs(_whole_or_in_blocks(family))
     else:
-        for block in family.network.modules():
-            if type(block).__name__ in REGIONS:
-                block.compile(fullgraph=True, dynamic=True)
         family.run = Graphs(family.call)
+    for block in family.network.modules():
+        if type(block).__name__ in REGIONS:
+            block.compile(fullgraph=True, dynamic=True)
     family.pipeline.vae.decoder.compile(fullgraph=True, dynamic=True)
-    family.decoder = Graphs(family.call_decoder)
+    family.decoder = Graphs(_decoder(family))
     for name, part in family.pipeline.components.items():
         if name.startswith("text_encoder") and type(part).__name__.startswith(("CLIP", "T5")):
             part.forward = Graphs(part.forward)
+
+
+def slow(family: Family) -> None:
+    """Take back what `hasten` did, for a GPU that does not bear it."""
+    family.run, family.decoder = family.call, family.call_decoder
+    networks = [part for part in family.pipeline.components.values() if isinstance(part, torch.nn.Module)]
+    for part in networks:
+        part.__dict__.pop("forward", None)
+        for block in part.modules():
+            block._compiled_call_impl = None  # noqa: SLF001  what `compile` has set, and nothing takes back
+
+
+def _whole_or_in_blocks(family: Family) -> Callable[..., torch.Tensor]:
+    """Call a UNet compiled as a whole for pictures of the usual size, block by block for all others.
+
+    As a whole it is a quarter faster, but compiled anew for every shape, in half a minute; blocks take any shape once they are
+    compiled. Compiling the whole for any shape took more than three minutes.
+    """
+    whole = torch.compile(family.call, fullgraph=True, dynamic=False)
+    usual = _usual(family)
+    guided = 1 + (family.model.guidance_scale > 1)
+    most = WHOLE / (family.model.width * family.model.height / 2**20)  # rows
+    rows = {size * guided for size in (1, 2, 4, 8) if size * guided <= most}
+
+    def call(**inputs: torch.Tensor) -> torch.Tensor:
+        sample = inputs["sample"]
+        return (whole if sample.shape[-2:] == usual and len(sample) in rows else family.call)(**inputs)
+
+    return call
+
+
+def _decoder(family: Family) -> Callable[[torch.Tensor], torch.Tensor]:
+    """Decode with what was compiled for pictures of the usual size alone, or for any."""
+    whole = torch.compile(family.call_decoder, fullgraph=True, dynamic=False)
+    usual = _usual(family)
+    return lambda latents: (whole if latents.shape[-2:] == usual else family.call_decoder)(latents)
+
+
+def _usual(family: Family) -> tuple[int, int]:
+    scale = family.pipeline.vae_scale_factor
+    return family.model.height // scale, family.model.width // scale
 
 
 class Graphs:
@@ -103,42 +148,6 @@ class Graphs:
         self._pool = self._pool or graph.pool()
         self._graphs[key] = graph, inputs, output
         return result
-
-
-class Projected:
-    """The keys and values that one cross-attention makes of the words, cut out of what `of` made for all of them at once.
-
-    The words of a picture are the same at every step, and so are their projections.
-    """
-
-    def __init__(self, start: int, width: int) -> None:
-        self._start, self._width = start, width
-
-    @classmethod
-    def install(cls, network: Any) -> Callable[[torch.Tensor], torch.Tensor]:
-        """Have a UNet take projected words; return what projects them."""
-        layers: list[Any] = []
-        start = 0
-        for name, layer in network.named_modules():
-            if not name.endswith("attn2"):
-                continue
-            width = layer.to_k.out_features
-            layer.set_processor(cls(start, width))
-            del layer.to_kv  # from fusing, which only the attention of pixels to each other still uses
-            layers += [layer.to_k, layer.to_v]
-            start += 2 * width
-        return lambda words: torch.cat([layer(words) for layer in layers], dim=-1)
-
-    def __call__(
-        self, attention: Any, hidden_states: torch.Tensor, encoder_hidden_states: torch.Tensor, **_: Any
-    ) -> torch.Tensor:
-        """Attend to the words, as diffusers' `AttnProcessor2_0` does."""
-        parts = encoder_hidden_states[..., self._start : self._start + 2 * self._width].chunk(2, dim=-1)
-        query, key, value = (
-            part.unflatten(-1, (attention.heads, -1)).transpose(1, 2) for part in (attention.to_q(hidden_states), *parts)
-        )
-        found = torch.nn.functional.scaled_dot_product_attention(query, key, value)
-        return attention.to_out[0](found.transpose(1, 2).flatten(2))  # type: ignore[no-any-return]
 
 
 class Fp8Linear(torch.nn.Module):

@@ -113,7 +113,14 @@ class Generator:
         Call it before anybody draws. Without it all works too, and people wait for it.
         """
         request = compose("a fox", model=self.model.name, seed=0)
-        list(self.generate(request))
+        try:
+            list(self.generate(request))
+        except Told:
+            raise
+        except Exception:  # a compiler that does not know this GPU, say: then people wait longer, but they get their pictures
+            log.exception("%s is not compiled on this %s", self.model.name, self.device)
+            fast.slow(self._family)
+            list(self.generate(request))
         if self.device.startswith("cuda"):
             self._measure(request)
 

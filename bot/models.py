@@ -50,8 +50,8 @@ class Model:
         False  # its large layers in eight bits, on a GPU that has them: faster, and pictures change a little (bench/RESULTS.md)
     )
     dtype: str = "float16"  # on a GPU; a CPU always computes in float32
-    # GiB that a drawing of its own size takes with all weights on the GPU; with less, they take turns there. Reckoned from the
-    # number of weights, with room for the drawing; not measured.
+    # GiB that a drawing of its own size takes with all weights on the GPU; with less, they take turns there. Measured for sd15,
+    # sdxl and flux-schnell (bench/RESULTS.md); reckoned from the number of weights for the others, with room for the drawing.
     vram: float
     gpu: tuple[str, ...]  # Modal's names, the best first, then what will do where that is sold out
 
@@ -193,7 +193,7 @@ FLUX_SCHNELL: Final = Model(
     max_side=1536,
     multiple=16,
     dtype="bfloat16",
-    vram=36,
+    vram=37,
     gpu=LARGE,
 )
 FLUX_DEV: Final = Model(

@@ -2,29 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
-import pytest
 import torch
 
-from bot.fast import Fp8Linear, Projected, quantize, rest
+from bot.families import Flux
+from bot.fast import Fp8Linear, hasten, quantize, rest, slow
 from bot.models import ROWS
 from tests.fakes.pipelines import build
 
-
-@pytest.mark.parametrize("name", ["sd15", "sdxl"])
-@torch.inference_mode()
-def test_words_that_are_projected_once_are_attended_to_as_before(name: str) -> None:
-    network = build(ROWS[name]).unet.eval()
-    words = torch.randn(2, 77, network.config.cross_attention_dim)
-    given: dict[str, Any] = {"sample": torch.randn(2, 4, 8, 8), "timestep": torch.tensor([3, 700])}
-    if name == "sdxl":
-        given["added_cond_kwargs"] = {"text_embeds": torch.randn(2, 32), "time_ids": torch.randn(2, 6)}
-    expected = network(encoder_hidden_states=words, **given).sample
-    network.fuse_qkv_projections()
-    project = Projected.install(network)
-    found = network(encoder_hidden_states=project(words), **given).sample
-    torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
+if TYPE_CHECKING:
+    import pytest
 
 
 @torch.inference_mode()
@@ -49,3 +37,14 @@ def test_only_large_layers_of_blocks_that_see_every_pixel_go_into_eight_bits(mon
 def test_nothing_is_left_running_for_a_snapshot() -> None:
     rest()
     assert float(torch.ones(2).sum()) == 2
+
+
+def test_what_a_gpu_does_not_bear_is_taken_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bot.fast.Graphs", lambda function: function)
+    pipeline = build(ROWS["flux-schnell"])
+    family = Flux(pipeline, ROWS["flux-schnell"], "cpu")
+    hasten(family)
+    assert pipeline.transformer.transformer_blocks[0]._compiled_call_impl
+    slow(family)
+    assert not [part for part in pipeline.transformer.modules() if part._compiled_call_impl]
+    assert (family.run, family.decoder) == (family.call, family.call_decoder)
