@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Mapping, Sequence
 
 AGEING: Final = 0.5  # seconds of work that one second of waiting makes up for
-NEWCOMERS: Final = 1.0  # how many come, while one waits here, and wait for whatever is under way then
+NEWCOMERS: Final = 3.0  # how many will come and wait for whatever is under way: more of them, larger batches (bench/LOG.md)
 
 
 @dataclass(eq=False, slots=True, kw_only=True)
