@@ -185,9 +185,9 @@ def test_a_file_that_is_not_there_is_refused_in_words(tmp_path: Path) -> None:
 
 def test_the_beginning_of_a_picture_is_enough() -> None:
     noise = Image.effect_noise((256, 256), 90).convert("RGB")
-    assert recipe.inside(recipe.stamp(noise, FOX)[:2000]) == FOX
+    assert recipe.inside(stamp(noise, FOX)[:2000]) == FOX
     with pytest.raises(BadRequest, match="no recipe"):
-        recipe.inside(recipe.smaller(recipe.stamp(noise, FOX), 10**6))
+        recipe.inside(recipe.smaller(stamp(noise, FOX), 10**6))
 
 
 def test_pictures_of_one_request_are_put_together_again() -> None:
@@ -202,7 +202,7 @@ def test_pictures_of_one_request_are_put_together_again() -> None:
 
 
 def test_a_picture_is_made_as_small_as_it_must_be() -> None:
-    png = recipe.stamp(Image.effect_noise((256, 256), 90).convert("RGB"), FOX)
+    png = stamp(Image.effect_noise((256, 256), 90).convert("RGB"), FOX)
     best, least = (len(recipe.smaller(png, limit)) for limit in (10**6, 1))
     assert least < len(recipe.smaller(png, (best + least) // 2)) <= (best + least) // 2 < best
     with Image.open(io.BytesIO(recipe.smaller(png, 1))) as image:

@@ -1,0 +1,211 @@
+"""Bursts of requests as a busy channel makes them, drawn in three ways on one GPU: `python -m bench.traffic`.
+
+Messages come at random moments (Poisson), each asking for one to four pictures, in 12, 20 or 30 steps. The load is a share of
+what can be drawn one picture after the other. The same messages at the same moments are drawn:
+
+- in turn: one picture after the other, first come, first served;
+- in batches: up to eight waiting pictures with as many steps, from the front of the queue, as one batch to its end;
+- ours: each message calls `generate` when it comes.
+
+The time of a message is from when it came to when its last picture's file was there.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import statistics
+import sys
+import threading
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+import torch
+from torch.profiler import ProfilerActivity, profile
+
+from bench import architectures
+from bench.gpu import draw, generator_of, note, row_of, sync, tried
+from bot.models import MODELS, ROWS
+from bot.request import compose
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from bot.gen import Generator
+
+STEPS: Final = ((12, 0.2), (20, 0.6), (30, 0.2))  # and how often
+PICTURES: Final = ((1, 0.6), (2, 0.15), (3, 0.05), (4, 0.2))
+LOADS: Final = (0.5, 0.7, 0.9, 1.2)
+SECONDS: Final = float(os.environ.get("SECONDS_EACH", "12"))
+BATCH: Final = 8
+
+
+@dataclass(eq=False, slots=True)
+class Message:
+    """One request, when it comes, and when it was done."""
+
+    at: float
+    steps: int
+    pictures: int
+    seed: int
+    left: int = 0
+    done: float = 0.0
+    over: threading.Event = field(default_factory=threading.Event)
+
+
+def messages(load: float, alone: dict[int, float], seed: int = 1) -> list[Message]:
+    """Return what comes within the time of one measurement, at a load."""
+    chance = random.Random(seed)  # noqa: S311  chance that can be repeated
+    work = sum(share * alone[steps] for steps, share in STEPS) * sum(share * count for count, share in PICTURES)
+    found: list[Message] = []
+    now = 0.0
+    while (now := now + chance.expovariate(load / work)) < SECONDS:
+        (steps,), (count,) = (chance.choices(*zip(*table, strict=True)) for table in (STEPS, PICTURES))
+        found.append(Message(now, steps, count, 10 * len(found), count))
+    return found
+
+
+def in_turn(generator: Generator, come: list[Message]) -> Callable[[Message], None]:
+    """Draw one picture after the other."""
+    return in_batches(generator, come, most=1)
+
+
+def in_batches(generator: Generator, come: list[Message], most: int = BATCH) -> Callable[[Message], None]:
+    """Draw what waits, so many at a time, those at the front with as many steps together."""
+    waiting: list[Message] = []
+    changed = threading.Condition()
+
+    def serve() -> None:
+        served = 0
+        while served < sum(message.pictures for message in come):
+            with changed:
+                changed.wait_for(lambda: waiting)
+                batch = [message for message in waiting if message.steps == waiting[0].steps][:most]
+                while sum(message.left for message in batch) > most and len(batch) > 1:
+                    batch.pop()
+            count = min(most, sum(message.left for message in batch))
+            request = {"n": count, "num_inference_steps": batch[0].steps}
+            drawn(generator, batch[0].seed, request, side_by_side=count)
+            served += count
+            with changed:
+                for message in batch:
+                    taken = min(count, message.left)
+                    message.left -= taken
+                    count -= taken
+                    if not message.left:
+                        waiting.remove(message)
+                        finished(message)
+
+    threading.Thread(target=serve, daemon=True).start()
+
+    def take(message: Message) -> None:
+        with changed:
+            waiting.append(message)
+            changed.notify()
+
+    return take
+
+
+def ours(generator: Generator, _come: list[Message]) -> Callable[[Message], None]:
+    """Draw at once."""
+
+    def take(message: Message) -> None:
+        drawn(generator, message.seed, {"n": message.pictures, "num_inference_steps": message.steps})
+        finished(message)
+
+    return lambda message: threading.Thread(target=take, args=(message,), daemon=True).start()
+
+
+def drawn(generator: Generator, seed: int, given: dict[str, Any], side_by_side: int = 1) -> None:
+    """Draw, and forget what was drawn."""
+    request = compose(f"a red fox, number {seed % 7}", model=generator.model.name, seed=seed, **given)
+    for _ in generator.generate(request, batch_size=side_by_side):
+        pass
+
+
+def finished(message: Message) -> None:
+    """Note that a message has its pictures."""
+    message.done = time.perf_counter()
+    message.over.set()
+
+
+def run(way: Callable[..., Any], generator: Generator, come: list[Message]) -> dict[str, float]:
+    """Let messages come, and say how long they took."""
+    take = way(generator, come)
+    begun = time.perf_counter()
+    for message in come:
+        time.sleep(max(0.0, begun + message.at - time.perf_counter()))
+        take(message)
+    for message in come:
+        message.over.wait(120)
+    took = sorted(message.done - begun - message.at for message in come)
+    pictures = sum(message.pictures for message in come)
+    return {
+        "messages": len(come),
+        "p50_s": statistics.median(took),
+        "p95_s": took[min(len(took) - 1, int(0.95 * len(took)))],
+        "pictures_per_second": pictures / (max(message.done for message in come) - begun),
+    }
+
+
+def busy(generator: Generator) -> None:
+    """Note how much of the time the GPU computes, with more to do than it can."""
+    threads = [
+        threading.Thread(target=drawn, args=(generator, seed, {"n": 2, "num_inference_steps": 20}), daemon=True)
+        for seed in range(6)
+    ]
+    with profile(activities=[ProfilerActivity.CUDA]) as found:
+        begun = time.perf_counter()
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        sync()
+        wall = time.perf_counter() - begun
+    spans = sorted(
+        (event.time_range.start, event.time_range.end) for event in found.events() if event.device_type.name == "CUDA"
+    )
+    until, computing, gaps = spans[0][0], 0.0, []
+    for start, end in spans:
+        if start > until:
+            gaps.append(start - until)
+        computing += max(0.0, end - max(start, until))
+        until = max(until, end)
+    whole = spans[-1][1] - spans[0][0]
+    longest = [round(gap / 1000, 2) for gap in sorted(gaps, reverse=True)[:8]]
+    note(what="busy", share=computing / whole, wall_s=wall, seconds=whole / 1e6, longest_gaps_ms=longest)
+
+
+def main() -> None:
+    """Measure."""
+    torch.set_grad_enabled(False)
+    MODELS.update(ROWS)
+    row = row_of(sys.argv[1] if len(sys.argv) > 1 else "sd15")
+    generator = generator_of(row, architectures.build(row.name, getattr(torch, row.dtype)))
+    generator.warm()
+    for count in (1, 2, 4, 8):
+        draw(generator, 0, n=count, num_inference_steps=2)
+    alone = {}
+    for steps, _ in STEPS:
+        begun = time.perf_counter()
+        for seed in range(4):
+            draw(generator, seed, num_inference_steps=steps)
+        alone[steps] = (time.perf_counter() - begun) / 4
+    note(what="alone", seconds={str(steps): round(seconds, 4) for steps, seconds in alone.items()})
+    with tried("busy"):
+        busy(generator)
+    for load in map(float, os.environ.get("LOADS", ",".join(map(str, LOADS))).split(",")):
+        for way in (in_turn, in_batches, ours):
+            with tried(way.__name__):
+                note(what=way.__name__, load=load, **run(way, generator, messages(load, alone)))
+    if torch.cuda.is_available():
+        note(
+            what="memory after traffic",
+            peak_gib=torch.cuda.max_memory_allocated() / 2**30,
+            held_gib=torch.cuda.memory_reserved() / 2**30,
+        )
+
+
+if __name__ == "__main__":
+    main()
