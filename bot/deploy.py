@@ -69,6 +69,7 @@ DRAWINGS: Final = 4  # at most in one container: they share its GPU step by step
 ABREAST: Final = 2  # what Modal aims at: the next one is there when the first is done, and more wake another GPU
 COMMANDS: Final = 100  # at a time in one `web`: each takes milliseconds
 JOBS: Final = 200  # at a time in one `courier`: each mostly waits
+ANSWERS: Final = 8  # seconds in which Modal says something, if it can be reached; its client would try for a minute
 STOP_WITHIN: Final = 1.0  # seconds between two looks at whether a drawing is still wanted
 LOOK_AGAIN: Final = 2.0  # seconds between two looks at whether the GPU is awake
 
@@ -371,7 +372,10 @@ async def state() -> Sequence[str]:
     from bot import status
 
     with _asking():
-        kinds = {"web": modal.Function.from_name(NAME, "web"), "courier": deployed("Courier")().carry}
+        web = modal.Function.from_name(NAME, "web")
+        async with asyncio.timeout(ANSWERS):
+            await web.hydrate.aio()
+        kinds = {"web": web, "courier": deployed("Courier")().carry}
         kinds |= {model: pool(model, deployed).generate for model in OFFERED}
         lines = [STATE.format("", "containers", "waiting", "last woke in")]
         for name, kind in kinds.items():
@@ -480,5 +484,5 @@ def _asking() -> Iterator[None]:
         raise Told(f"{error}. Has `modal deploy -m bot` been run?") from error
     except modal.exception.AuthError as error:
         raise Told("Modal does not know who asks. `modal token new` makes a token for this machine.") from error
-    except modal.exception.ConnectionError as error:
+    except (modal.exception.ConnectionError, TimeoutError) as error:
         raise Told("Modal does not answer. Is this machine online? status.modal.com says how Modal is.") from error

@@ -130,7 +130,7 @@ def read(body: Mapping[str, Any]) -> Filled:
     sent = body["view"]
     metadata = json.loads(sent["private_metadata"])
     held = {name: next(iter(elements.values())) for name, elements in sent["state"]["values"].items()}
-    options = {name: value for name, value in ((name, _value(held[name])) for name in held) if value and value != NONE}
+    options = {name: value for name, value in ((name, _value(held[name])) for name in held) if value}
     text, shape = options.pop("prompt", ""), options.pop("shape", "")
     files = held.get(UPLOAD, {}).get("files") or ()
     if shape:
@@ -252,7 +252,7 @@ def _option(value: str, label: str) -> dict[str, Any]:
 def _value(held: Mapping[str, Any]) -> str:
     """Return what a field holds, as it would be typed; nothing where it is empty."""
     if option := held.get("selected_option"):
-        return str(option["value"])
+        return "" if option["value"] == NONE else str(option["value"])
     if options := held.get("selected_options"):
         return str(options[0]["value"])
     return str(held.get("value") or held.get("selected_conversation") or "").strip()

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from bot import command, slack_form
@@ -66,6 +66,11 @@ def test_what_is_not_touched_is_not_changed(request_: ImageRequest, language: st
     assert read(sent(slack_form.of(request_))) == request_
 
 
+@settings(derandomize=True, deadline=None)
+@example("none")
+@example("oil painting")
+@example("help")
+@example("settings")
 @given(st.text(min_size=1, max_size=300))
 def test_any_words_come_back_as_they_were(words: str) -> None:
     try:
