@@ -94,7 +94,8 @@ def requirements(extra: str | None = None) -> list[str]:
 
 python: Final = modal.Image.debian_slim("3.12").env({"IMAGINE_MODELS": ",".join(OFFERED)})
 light: Final = python.uv_pip_install(*requirements())
-heavy: Final = python.uv_pip_install(*requirements("gpu")).env(
+compiling: Final = python.apt_install("gcc", "g++")  # torch.compile and Triton compile what starts their kernels
+heavy: Final = compiling.uv_pip_install(*requirements("gpu")).env(
     {
         "HF_HUB_CACHE": WEIGHTS,
         "HF_HUB_OFFLINE": "1",

@@ -212,6 +212,7 @@ def test_each_image_has_what_pyproject_lists_for_it_and_no_more(deployment: Depl
         lines = deployment.lines(name)
         assert all(requirement in lines for requirement in listed)
         assert ("torch" in lines) is extra
+        assert ("g++" in lines) is extra  # which torch.compile needs
         assert ("slack" in lines) is not extra
 
 
