@@ -129,6 +129,7 @@ class Generator:
         """Time passes with ever more pictures, until more gain nothing."""
         drawing = self._family.drawing(None, request, 0, None)
         self._family.begin(drawing)
+        self._colours = self._family.colours()
         best = math.inf
         for size in SIZES:
             rows = [drawing] * size
@@ -174,7 +175,8 @@ class Generator:
                 task.unwanted = True
                 self._gone.append(task)
                 self._turn.notify_all()
-            task.over.wait()
+            if len(task.pictures) < request.n:
+                task.over.wait()  # or the device might still be at it
 
     def _task(self, request: ImageRequest, batch_size: int, image: bytes | None) -> _Task:
         start = None if image is None else Image.open(io.BytesIO(image))

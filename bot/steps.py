@@ -103,10 +103,6 @@ class Schedule:
         most = self._most.get(shape)
         return {size: seconds for size, seconds in self._costs(shape).items() if most is None or size <= most}
 
-    def ahead(self, task: Task, now: float) -> int:
-        """Count the tasks that go before this one."""
-        return sum(self._rank(other, now) < self._rank(task, now) for other in self._tasks if other is not task)
-
     def next(self, now: float) -> list[Any]:
         """Return the rows that make the next pass; none if there are none."""
         ranked = sorted((task for task in self._tasks if task.rows), key=lambda task: self._rank(task, now))

@@ -138,13 +138,6 @@ def test_who_has_gone_takes_no_more_steps() -> None:
     assert world.run().passes == ["ab", "b", "b"]
 
 
-def test_a_place_in_the_order_is_known() -> None:
-    world = World(NOTHING)
-    long = world.come("a", steps=9)
-    short = world.come("b", steps=1)
-    assert (world.schedule.ahead(short, 0), world.schedule.ahead(long, 0)) == (0, 1)
-
-
 def test_a_few_different_passes_serve_any_number_of_rows() -> None:
     assert [padded(GAINS, rows) for rows in (1, 2, 3, 4)] == [1, 2, 4, 4]
     assert padded({1: 1.0}, 3) == 3  # where only one at a time was measured, nothing is filled up
