@@ -38,6 +38,7 @@ DOUBLE: Final = 2  # seconds: the same button pressed twice within is pressed on
 GONE: Final = Phrase("I don't remember that picture any more. Please type it again.")
 TOO_LATE: Final = Phrase("It is too late to cancel that: it is done.")
 CANCELLING: Final = Phrase("Cancelling.")
+NOT_TAKEN: Final = "not taken"  # how a job ends that nobody was promised
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,7 +93,7 @@ class Desk:
             return held
         log.error("job %s was not taken", job.id, exc_info=held)
         # It may yet be written down, or be in somebody's hands, and nobody waits for it any more.
-        await attempt(asyncio.wait_for(self.store.finish(job.id, "not taken"), TAKE_BACK))
+        await attempt(asyncio.wait_for(self.store.finish(job.id, NOT_TAKEN), TAKE_BACK))
         raise NotTaken from held
 
     async def order(
@@ -201,10 +202,15 @@ class Desk:
 
     async def _claimed(self, job: Job) -> Job:
         async with asyncio.timeout(HAND_OVER):
-            held = await self.store.claim(job)
+            while (held := await self.store.claim(job)).id != job.id and await self._was_not_taken(held):
+                job = replace(job, claim=f"{job.claim} again")  # they were told to try again, and did with the same thing
             if held.id == job.id:
                 await self._hand_over(job)
             return held
+
+    async def _was_not_taken(self, job: Job) -> bool:
+        record = await self.store.record(job.id)
+        return record is not None and record.outcome == NOT_TAKEN
 
     async def _allow(self, press: Press, caller: Caller, record: Record | None, moderator: Moderator) -> None:
         """Let who asked for it, and moderators; `moderator` is asked only where it matters."""
