@@ -114,9 +114,10 @@ class Desk:
         changes = command.settings_in(text)
         if changes is None:
             return None
+        remembered = await self.remembered(caller)
         if changes:
-            await self.set_defaults(caller, command.changed(await self.defaults(caller), changes))
-        return self.shown(await self.defaults(caller), caller.language)
+            remembered = await self.set_defaults(caller, command.changed(remembered, changes))
+        return self.shown(remembered, caller.language)
 
     def shown(self, defaults: Mapping[str, str], language: str) -> str:
         """Say what is remembered for a person, and how to change it."""
@@ -131,18 +132,24 @@ class Desk:
 
     async def defaults(self, caller: Caller) -> dict[str, str]:
         """Return the flags that serve where a person's commands lack them; none where that cannot be found out at once."""
-        found = await attempt(asyncio.wait_for(self.store.recall(caller.defaults), RECALL))
+        found = await attempt(self.remembered(caller))
         if isinstance(found, Exception):
             log.warning("the defaults of %s were not found: %r", caller.person, found)
             return {}
+        return found
+
+    async def remembered(self, caller: Caller) -> dict[str, str]:
+        """Return the same for whoever wants to see or change them. Raises `NotTaken` where it cannot be found out at once."""
+        found = await self._soon(self.store.recall(caller.defaults))
         defaults: dict[str, str] = json.loads(found or "{}")
         return defaults
 
-    async def set_defaults(self, caller: Caller, defaults: Mapping[str, str]) -> None:
-        """Remember flags for a person, in place of those before; an empty value is one that is not to be remembered."""
+    async def set_defaults(self, caller: Caller, defaults: Mapping[str, str]) -> dict[str, str]:
+        """Remember flags for a person, in place of those before, and return them; what is empty is not to be remembered."""
         kept = {name: value for name, value in defaults.items() if value}
         command.check(kept)
         await self._soon(self.store.remember(caller.defaults, json.dumps(kept), forever=True))
+        return kept
 
     async def confirm(self, press: Press, caller: Caller) -> Job:
         """Draw what was proposed, once."""

@@ -256,6 +256,18 @@ async def test_a_person_is_remembered_by_name_and_place(house: House) -> None:
     assert (await house.ordered("a fox", ann(place="T1"))).request.n == 1
 
 
+async def test_settings_that_cannot_be_read_just_now_are_neither_changed_nor_said_to_be_none(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await house.desk.settings("settings --n 3 --style oil", ann())
+    with monkeypatch.context() as patched:
+        patched.setattr("bot.desk.RECALL", 0)
+        for text in ("settings", "settings --n 2"):
+            with pytest.raises(NotTaken):
+                await house.desk.settings(text, ann())
+    assert await house.desk.defaults(ann()) == {"n": "3", "style": "oil"}
+
+
 async def test_what_is_no_setting_is_a_prompt_and_what_cannot_be_drawn_is_not_remembered(house: House) -> None:
     assert await house.desk.settings("settings of a table", ann()) is None
     with pytest.raises(BadRequest, match="from 1 to 10"):
