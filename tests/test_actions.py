@@ -89,6 +89,15 @@ def test_redrawing_changes_nothing_but_the_seed() -> None:
     assert replace(request, seed=7) == fox(n=4)
 
 
+def test_what_was_drawn_with_one_seed_to_be_compared_is_redrawn_with_one() -> None:
+    red, blue = follow(Action.REDRAW, [fox(), compose("a blue fox", model="sketch", seed=7)], 0)
+    assert red.seed == blue.seed != 7
+    first, second = follow(
+        Action.REDRAW, [fox(seed=2**32 - 1), fox(seed=0)], 0
+    )  # as two pictures of one are read off a message
+    assert second.seed == (first.seed + 1) % 2**32
+
+
 def test_redrawing_variations_gives_other_variations_of_the_same_picture() -> None:
     [request] = follow(Action.REDRAW, [fox(variation_seed=9, variation_strength=0.3)], 0)
     assert (request.seed, request.variation_strength) == (7, 0.3)
