@@ -12,6 +12,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
 from bot.errors import Told
+from bot.models import MODELS
 from bot.request import MAX_PICTURES, SEEDS, UPSCALED_AREA, ImageRequest, find, fresh_seed
 from bot.texts import Phrase, say
 
@@ -129,8 +130,10 @@ def alone(requests: Sequence[ImageRequest], index: int) -> ImageRequest:
 
 def upscalable(request: ImageRequest) -> bool:
     """Return whether a picture can come out twice as large."""
-    model = find(request.model)
-    return request.upscale == 1 and request.width * request.height <= model.width * model.height * UPSCALED_AREA
+    model = MODELS.get(request.model)  # which may be offered no more, when what it drew is shown again
+    if model is None or request.upscale > 1:
+        return False
+    return request.width * request.height <= model.width * model.height * UPSCALED_AREA
 
 
 def _anew(request: ImageRequest, shift: int) -> ImageRequest:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import pytest
@@ -70,6 +70,12 @@ def test_what_is_large_already_is_not_made_larger() -> None:
     assert not upscalable(fox(width=512, height=512))
     with pytest.raises(Told, match="as large as"):
         follow(Action.UPSCALE, [fox(upscale=2)], 0)
+
+
+def test_what_a_model_drew_that_is_offered_no_more_can_still_be_shown() -> None:
+    gone = ImageRequest.restore({**asdict(fox()), "model": "gone"})
+    outcome = Outcome(job=a_job(gone), pictures=[Picture(png=plain(fox()), request=gone)])
+    assert labels(outcome) == [["Redraw", "Edit", "Details", "Delete"], ["Vary"]]
 
 
 def test_where_there_is_no_picture_one_can_still_go_on() -> None:
