@@ -120,6 +120,7 @@ class Courier:
     def __init__(self, *, draw: Draw, store: Store, platforms: Mapping[str, Platform]) -> None:
         self._draw, self._store, self._platforms = draw, store, platforms
         self._speeds = Speeds(store)
+        self._vetting = asyncio.Lock()  # a large picture takes much memory, one at a time
 
     async def carry(self, record: Record) -> None:
         """See a job through, from wherever it stands, and write down how it ended."""
@@ -220,7 +221,8 @@ class Courier:
             if not isinstance(fetched, bytes):
                 log.warning("job %s: its picture did not come: %s", job.id, fetched)
                 raise Told(LOST_START)
-            kept = await asyncio.to_thread(vet, fetched)
+            async with self._vetting:
+                kept = await asyncio.to_thread(vet, fetched)
             await self._store.keep_file(job.request.image, kept)
         return kept
 

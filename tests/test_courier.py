@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -228,6 +229,26 @@ async def test_how_long_it_takes_is_learned_from_what_was_drawn(bench: Bench) ->
     await bench.carry(a_job(fox(n=2)))
     [queued] = [event for event in bench.board.shown if isinstance(event, Queued)]
     assert queued.seconds == pytest.approx(4.0 + 8.0)  # the one ahead, and then twice the effort
+
+
+async def test_pictures_that_people_brought_are_looked_over_one_at_a_time(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inside = most = 0
+
+    def look(content: bytes) -> bytes:
+        nonlocal inside, most
+        inside += 1
+        most = max(most, inside)
+        time.sleep(0.02)
+        inside -= 1
+        return content
+
+    monkeypatch.setattr("bot.courier.vet", look)
+    bench.board.brought = [plain(fox())] * 4
+    await asyncio.gather(*(bench.carry(a_job(fox(image=f"{number:024x}"), claim=f"{number}")) for number in range(4)))
+    assert len(bench.drawn) == 4
+    assert most == 1
 
 
 async def test_the_last_preview_is_shown_with_the_next_step_that_is(bench: Bench) -> None:
