@@ -12,6 +12,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
 from bot.errors import Told
+from bot.models import MODELS
 from bot.request import MAX_PICTURES, SEEDS, UPSCALED_AREA, ImageRequest, find, fresh_seed
 from bot.texts import Phrase, say
 
@@ -108,7 +109,8 @@ def of_proposal(job: Job) -> Sequence[Sequence[Button]]:
 def follow(action: Action, requests: Sequence[ImageRequest], index: int) -> Sequence[ImageRequest]:
     """Return the requests that come of pressing a button under the pictures of `requests`."""
     if action is Action.REDRAW:
-        return [_anew(request) for request in requests]
+        shift = fresh_seed()  # the same for all: what had one seed to be compared has one again
+        return [_anew(request, shift) for request in requests]
     picture = alone(requests, index)
     if action is Action.VARY:
         varied = replace(picture, upscale=1, variation_seed=fresh_seed(), variation_strength=find(picture.model).variation)
@@ -128,15 +130,17 @@ def alone(requests: Sequence[ImageRequest], index: int) -> ImageRequest:
 
 def upscalable(request: ImageRequest) -> bool:
     """Return whether a picture can come out twice as large."""
-    model = find(request.model)
-    return request.upscale == 1 and request.width * request.height <= model.width * model.height * UPSCALED_AREA
+    model = MODELS.get(request.model)  # which may be offered no more, when what it drew is shown again
+    if model is None or request.upscale > 1:
+        return False
+    return request.width * request.height <= model.width * model.height * UPSCALED_AREA
 
 
-def _anew(request: ImageRequest) -> ImageRequest:
+def _anew(request: ImageRequest, shift: int) -> ImageRequest:
     """Return the same request with another seed; of variations, other variations of the same picture."""
     if request.variation_strength:
-        return replace(request, variation_seed=fresh_seed())
-    return replace(request, seed=fresh_seed() % SEEDS)
+        return replace(request, variation_seed=(request.variation_seed + shift) % SEEDS)
+    return replace(request, seed=(request.seed + shift) % SEEDS)
 
 
 def _press(job: Job, action: Action, index: int = 0) -> Press:

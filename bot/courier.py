@@ -120,6 +120,7 @@ class Courier:
     def __init__(self, *, draw: Draw, store: Store, platforms: Mapping[str, Platform]) -> None:
         self._draw, self._store, self._platforms = draw, store, platforms
         self._speeds = Speeds(store)
+        self._vetting = asyncio.Lock()  # a large picture takes much memory, one at a time
 
     async def carry(self, record: Record) -> None:
         """See a job through, from wherever it stands, and write down how it ended."""
@@ -187,7 +188,7 @@ class Courier:
             finished = False
             async with (
                 aclosing(self._draw(job, request, start)) as drawing,
-                aclosing(self._speeds.told(request, drawing)) as events,
+                aclosing(self._speeds.told(job.requests[number:], drawing)) as events,
             ):
                 async for event in events:
                     match event:
@@ -220,7 +221,8 @@ class Courier:
             if not isinstance(fetched, bytes):
                 log.warning("job %s: its picture did not come: %s", job.id, fetched)
                 raise Told(LOST_START)
-            kept = await asyncio.to_thread(vet, fetched)
+            async with self._vetting:
+                kept = await asyncio.to_thread(vet, fetched)
             await self._store.keep_file(job.request.image, kept)
         return kept
 
@@ -289,28 +291,45 @@ class Speeds:
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    async def told(self, request: ImageRequest, events: AsyncGenerator[Event, None]) -> AsyncGenerator[Event, None]:
-        """Yield the events of a drawing, those that lack it with the seconds that are left; learn from how it went."""
+    async def told(self, requests: Sequence[ImageRequest], events: AsyncGenerator[Event, None]) -> AsyncGenerator[Event, None]:
+        """Yield the events of the first drawing of those to come; add how many seconds are left, and learn from how it went."""
+        request = requests[0]
         name = f"speed {request.model}"
-        usual = json.loads(await self._store.recall(name) or "null")  # seconds for a unit, and for a job
+        usual = await self._usual(name)
         begun = time.monotonic()
         async for event in events:
             match event:
                 case Queued(ahead, None) if usual:
-                    yield Queued(ahead, ahead * usual["job"] + effort(request) * usual["unit"])
+                    yield Queued(ahead, ahead * usual["job"] + sum(map(effort, requests)) * usual["unit"])
                 case Started():
                     begun = time.monotonic()
                     yield event
                 case Step(index, total, seconds=None):
                     passed = time.monotonic() - begun
-                    yield replace(event, seconds=passed / index * (total - index))
+                    yield replace(event, seconds=passed / index * (total * len(requests) - index))
                 case Finished(_, seconds):
                     now = {"unit": seconds / effort(request), "job": seconds}
                     learned = {key: value + LEARNING * (now[key] - value) for key, value in (usual or now).items()}
-                    await self._store.remember(name, json.dumps(learned), forever=True)
+                    await self._learn(name, learned)
                     yield event
                 case _:
                     yield event
+
+    # What is not known, or not learned, is no reason to draw nothing.
+
+    async def _usual(self, name: str) -> dict[str, float] | None:
+        """Return the seconds for a unit, and for a job."""
+        found = await attempt(self._store.recall(name))
+        if isinstance(found, Exception):
+            log.warning("how quick the model is was not found: %r", found)
+            return None
+        usual: dict[str, float] | None = json.loads(found or "null")
+        return usual
+
+    async def _learn(self, name: str, learned: Mapping[str, float]) -> None:
+        failure = await attempt(self._store.remember(name, json.dumps(learned), forever=True))
+        if failure:
+            log.warning("how quick the model is was not written down: %r", failure)
 
 
 class Pace:

@@ -38,6 +38,7 @@ DOUBLE: Final = 2  # seconds: the same button pressed twice within is pressed on
 GONE: Final = Phrase("I don't remember that picture any more. Please type it again.")
 TOO_LATE: Final = Phrase("It is too late to cancel that: it is done.")
 CANCELLING: Final = Phrase("Cancelling.")
+NOT_TAKEN: Final = "not taken"  # how a job ends that nobody was promised
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,7 +93,7 @@ class Desk:
             return held
         log.error("job %s was not taken", job.id, exc_info=held)
         # It may yet be written down, or be in somebody's hands, and nobody waits for it any more.
-        await attempt(asyncio.wait_for(self.store.finish(job.id, "not taken"), TAKE_BACK))
+        await attempt(asyncio.wait_for(self.store.finish(job.id, NOT_TAKEN), TAKE_BACK))
         raise NotTaken from held
 
     async def order(
@@ -113,9 +114,10 @@ class Desk:
         changes = command.settings_in(text)
         if changes is None:
             return None
+        remembered = await self.remembered(caller)
         if changes:
-            await self.set_defaults(caller, command.changed(await self.defaults(caller), changes))
-        return self.shown(await self.defaults(caller), caller.language)
+            remembered = await self.set_defaults(caller, command.changed(remembered, changes))
+        return self.shown(remembered, caller.language)
 
     def shown(self, defaults: Mapping[str, str], language: str) -> str:
         """Say what is remembered for a person, and how to change it."""
@@ -130,18 +132,24 @@ class Desk:
 
     async def defaults(self, caller: Caller) -> dict[str, str]:
         """Return the flags that serve where a person's commands lack them; none where that cannot be found out at once."""
-        found = await attempt(asyncio.wait_for(self.store.recall(caller.defaults), RECALL))
+        found = await attempt(self.remembered(caller))
         if isinstance(found, Exception):
             log.warning("the defaults of %s were not found: %r", caller.person, found)
             return {}
+        return found
+
+    async def remembered(self, caller: Caller) -> dict[str, str]:
+        """Return the same for whoever wants to see or change them. Raises `NotTaken` where it cannot be found out at once."""
+        found = await self._soon(self.store.recall(caller.defaults))
         defaults: dict[str, str] = json.loads(found or "{}")
         return defaults
 
-    async def set_defaults(self, caller: Caller, defaults: Mapping[str, str]) -> None:
-        """Remember flags for a person, in place of those before; an empty value is one that is not to be remembered."""
+    async def set_defaults(self, caller: Caller, defaults: Mapping[str, str]) -> dict[str, str]:
+        """Remember flags for a person, in place of those before, and return them; what is empty is not to be remembered."""
         kept = {name: value for name, value in defaults.items() if value}
         command.check(kept)
         await self._soon(self.store.remember(caller.defaults, json.dumps(kept), forever=True))
+        return kept
 
     async def confirm(self, press: Press, caller: Caller) -> Job:
         """Draw what was proposed, once."""
@@ -201,10 +209,15 @@ class Desk:
 
     async def _claimed(self, job: Job) -> Job:
         async with asyncio.timeout(HAND_OVER):
-            held = await self.store.claim(job)
+            while (held := await self.store.claim(job)).id != job.id and await self._was_not_taken(held):
+                job = replace(job, claim=f"{job.claim} again")  # they were told to try again, and did with the same thing
             if held.id == job.id:
                 await self._hand_over(job)
             return held
+
+    async def _was_not_taken(self, job: Job) -> bool:
+        record = await self.store.record(job.id)
+        return record is not None and record.outcome == NOT_TAKEN
 
     async def _allow(self, press: Press, caller: Caller, record: Record | None, moderator: Moderator) -> None:
         """Let who asked for it, and moderators; `moderator` is asked only where it matters."""

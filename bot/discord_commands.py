@@ -131,7 +131,7 @@ async def imagine_settings(
     desk, who = interaction.client.desk, caller(interaction)
     given = {"model": model, "ar": ar, "size": size, "n": n, "style": style}
     changes = {name: str(value) for name, value in given.items() if value is not None}
-    defaults = command.changed({} if reset else await desk.defaults(who), changes)
+    defaults = command.changed({} if reset else await desk.remembered(who), changes)
     if changes or reset:
         await desk.set_defaults(who, defaults)
     await privately(interaction, desk.shown(defaults, who.language))

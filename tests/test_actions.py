@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import pytest
@@ -72,6 +72,12 @@ def test_what_is_large_already_is_not_made_larger() -> None:
         follow(Action.UPSCALE, [fox(upscale=2)], 0)
 
 
+def test_what_a_model_drew_that_is_offered_no_more_can_still_be_shown() -> None:
+    gone = ImageRequest.restore({**asdict(fox()), "model": "gone"})
+    outcome = Outcome(job=a_job(gone), pictures=[Picture(png=plain(fox()), request=gone)])
+    assert labels(outcome) == [["Redraw", "Edit", "Details", "Delete"], ["Vary"]]
+
+
 def test_where_there_is_no_picture_one_can_still_go_on() -> None:
     assert labels(Outcome(job=a_job(fox()), reason="no")) == [["Redraw", "Edit", "Delete"]]
 
@@ -87,6 +93,15 @@ def test_redrawing_changes_nothing_but_the_seed() -> None:
     [request] = follow(Action.REDRAW, [fox(n=4)], 0)
     assert request != fox(n=4)
     assert replace(request, seed=7) == fox(n=4)
+
+
+def test_what_was_drawn_with_one_seed_to_be_compared_is_redrawn_with_one() -> None:
+    red, blue = follow(Action.REDRAW, [fox(), compose("a blue fox", model="sketch", seed=7)], 0)
+    assert red.seed == blue.seed != 7
+    first, second = follow(
+        Action.REDRAW, [fox(seed=2**32 - 1), fox(seed=0)], 0
+    )  # as two pictures of one are read off a message
+    assert second.seed == (first.seed + 1) % 2**32
 
 
 def test_redrawing_variations_gives_other_variations_of_the_same_picture() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -228,6 +229,55 @@ async def test_how_long_it_takes_is_learned_from_what_was_drawn(bench: Bench) ->
     await bench.carry(a_job(fox(n=2)))
     [queued] = [event for event in bench.board.shown if isinstance(event, Queued)]
     assert queued.seconds == pytest.approx(4.0 + 8.0)  # the one ahead, and then twice the effort
+
+
+async def test_how_long_it_takes_counts_the_drawings_that_are_still_to_come(bench: Bench) -> None:
+    await bench.carry(a_job())
+    bench.board.shown.clear()
+    bench.gate.clear()
+    carried = asyncio.create_task(bench.carry(a_job(fox(seed=8), fox(seed=9), fox(seed=10))))
+    await until(lambda: any(isinstance(event, Step) for event in bench.board.shown))
+    await asyncio.sleep(0.05)
+    bench.gate.set()
+    await carried
+    queued = next(event for event in bench.board.shown if isinstance(event, Queued))
+    assert queued.seconds == pytest.approx(4.0 + 3 * 4.0)
+    second = next(event for event in bench.board.shown if isinstance(event, Step) and event.index == 2)
+    assert second.seconds
+    assert second.seconds > 2 * 0.05  # the first two of six steps took as much
+
+
+async def test_a_picture_is_delivered_though_nobody_can_know_or_learn_how_long_it_took(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(*_: object, **__: object) -> None:
+        raise OSError("no")
+
+    monkeypatch.setattr(bench.store, "recall", fail)
+    monkeypatch.setattr(bench.store, "remember", fail)
+    outcome = await bench.carry(a_job())
+    assert outcome
+    assert len(outcome.pictures) == 1
+
+
+async def test_pictures_that_people_brought_are_looked_over_one_at_a_time(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inside = most = 0
+
+    def look(content: bytes) -> bytes:
+        nonlocal inside, most
+        inside += 1
+        most = max(most, inside)
+        time.sleep(0.02)
+        inside -= 1
+        return content
+
+    monkeypatch.setattr("bot.courier.vet", look)
+    bench.board.brought = [plain(fox())] * 4
+    await asyncio.gather(*(bench.carry(a_job(fox(image=f"{number:024x}"), claim=f"{number}")) for number in range(4)))
+    assert len(bench.drawn) == 4
+    assert most == 1
 
 
 async def test_the_last_preview_is_shown_with_the_next_step_that_is(bench: Bench) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -86,6 +87,23 @@ async def test_what_cannot_be_handed_over_is_not_owed(house: House) -> None:
     with pytest.raises(NotTaken):
         await house.ordered("a fox")
     assert await house.store.unfinished() == []
+
+
+async def test_what_was_not_taken_is_taken_when_it_is_sent_again(house: House) -> None:
+    """As Slack's form is, which stays open with what was typed, and the button of a proposal."""
+    proposal = await house.desk.order("a {red,blue} fox", ann())
+    assert isinstance(proposal, Proposal)
+    press, who = button(proposal.job, Action.DRAW), ann()
+    for again in (partial(house.desk.order, "a fox", who), partial(house.desk.confirm, press, who)):
+        house.fails, before = OSError("no"), len(house.jobs)
+        for _ in range(2):
+            with pytest.raises(NotTaken):
+                await again()
+        house.fails = None
+        taken = await again()
+        assert await again() == taken
+        assert house.jobs[before:] == [taken]
+        assert [record.job for record in await house.store.unfinished()] == house.jobs
 
 
 async def test_a_desk_that_hangs_says_so_in_time(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -236,6 +254,18 @@ async def test_a_person_is_remembered_by_name_and_place(house: House) -> None:
         assert (await house.ordered("a fox", other)).request.n == 1
     assert "add nothing" in str(await house.desk.settings("settings reset", ann(place="T1")))
     assert (await house.ordered("a fox", ann(place="T1"))).request.n == 1
+
+
+async def test_settings_that_cannot_be_read_just_now_are_neither_changed_nor_said_to_be_none(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await house.desk.settings("settings --n 3 --style oil", ann())
+    with monkeypatch.context() as patched:
+        patched.setattr("bot.desk.RECALL", 0)
+        for text in ("settings", "settings --n 2"):
+            with pytest.raises(NotTaken):
+                await house.desk.settings(text, ann())
+    assert await house.desk.defaults(ann()) == {"n": "3", "style": "oil"}
 
 
 async def test_what_is_no_setting_is_a_prompt_and_what_cannot_be_drawn_is_not_remembered(house: House) -> None:
