@@ -183,7 +183,7 @@ class Courier:
 
     async def _events(self, job: Job, start: bytes | None, notes: Notes) -> AsyncGenerator[Event, None]:
         """Yield the events of all of a job's drawings as those of one."""
-        count, begun = len(job.requests), False
+        count, begun, before = len(job.requests), False, 0
         for number, request in enumerate(job.requests):
             finished = False
             async with (
@@ -195,13 +195,16 @@ class Courier:
                         case Started() if not begun:
                             begun = True
                             await self._begin_attempt(notes)
-                        case Step(index, total):
-                            event = replace(event, index=number * total + index, total=count * total)  # noqa: PLW2901
+                        case Step(index, total, place=place):
+                            event = replace(  # noqa: PLW2901
+                                event, index=number * total + index, total=count * total, place=before + place
+                            )
                         case Finished():
                             finished = True
                     yield event
                 if not finished:
                     raise RuntimeError("the generator stopped without finishing")
+            before += request.n
 
     async def _cancelled(self, job_id: str) -> None:
         """Wait until somebody cancels a job, also where it cannot be seen for a while."""
@@ -358,7 +361,7 @@ class _Status:
         self._next = time.monotonic() + reply.edit_every  # what says that the job was taken stands there already
         self._shown: Event | None = None
         self._latest: Event = Started()
-        self._preview = b""  # the last one, which may have come when it was too soon to show it
+        self._preview = Step(0, 0)  # the last one with a preview, which may have come when it was too soon to show it
         self._sending: asyncio.Task[None] | None = None
 
     def announce(self) -> None:
@@ -369,8 +372,9 @@ class _Status:
     def show(self, event: Event) -> None:
         """Start to show an event, unless that is too soon after the last one, or for the platform."""
         if isinstance(event, Step):
-            self._preview = event.preview or self._preview
-            event = replace(event, preview=self._preview)
+            if event.preview:
+                self._preview = event
+            event = replace(event, preview=self._preview.preview, place=self._preview.place)
         self._latest = event
         busy = self._sending and not self._sending.done()
         if busy or event == self._shown or time.monotonic() < self._next:

@@ -15,7 +15,7 @@ import threading
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -75,7 +75,7 @@ class _Pass:
     """One pass through the network, handed to the device; a GPU may not have got to it yet."""
 
     drawings: Sequence[Drawing]
-    previews: Mapping[_Task, torch.Tensor]
+    previews: Mapping[_Task, tuple[int, torch.Tensor]]  # of which picture, and what it looks like
     pictures: Sequence[tuple[Drawing, torch.Tensor, torch.Tensor]]  # and whether its numbers were numbers
     done: torch.cuda.Event | None  # None where it was done at once
 
@@ -268,7 +268,7 @@ class Generator:
             return [each for drawing in drawings for each in self._advance([drawing])]
         if self.device == "cpu":
             self._curve.learn(len(drawings) * shape.work, time.monotonic() - now)
-        previews = {task: self._preview(task, drawing, now) for task, drawing in due.items()}
+        previews = {task: (drawing.place, self._preview(task, drawing, now)) for task, drawing in due.items()}
         pictures = [found for drawing in drawings if self._schedule.stepped(drawing) for found in self._decode(drawing)]
         return [_Pass(drawings, previews, pictures, self._mark())]
 
@@ -308,8 +308,11 @@ class Generator:
             made = Counter(drawing.task for drawing in each.drawings)
             for task, count in made.items():
                 task.made += count
-                preview = each.previews.get(task)
-                task.events.put(Step(task.made, task.total, b"" if preview is None else _small(preview)))
+                step = Step(task.made, task.total)
+                if task in each.previews:
+                    place, preview = each.previews[task]
+                    step = replace(step, preview=_small(preview), place=place)
+                task.events.put(step)
             for drawing, image, whole in each.pictures:
                 self._encoders.submit(self._finish, drawing, image, whole)
 

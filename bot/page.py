@@ -322,7 +322,7 @@ class _Reply:
             told["done"] = event.index / event.total
             if event.preview:
                 told["preview"] = f"data:image/jpeg;base64,{base64.b64encode(event.preview).decode()}"
-                told["tile"] = (event.index - 1) * len(self._job.alone()) // event.total
+                told["tile"] = event.place
         self._page.tell(self._job.id, told)
 
     async def start_picture(self) -> bytes | None:

@@ -274,6 +274,7 @@ class Step:
     index: int
     total: int
     preview: bytes = b""  # now and then, a small JPEG of what one of the pictures looks like so far
+    place: int = 0  # of that picture, from 0, among all of the job
     seconds: float | None = None  # until all is done, as far as can be told
 
 

@@ -77,7 +77,7 @@ class Bench:
             yield Queued(1)
             yield Started()
             for index in range(2):
-                yield Step(index + 1, 2)
+                yield Step(index + 1, 2, preview=b"jpeg", place=1)
                 await self.gate.wait()
             self.drawn.append((request, image))
             alone = [request.alone(index) for index in range(request.n)]
@@ -126,6 +126,13 @@ async def test_the_steps_of_all_drawings_are_counted_as_one(bench: Bench) -> Non
     steps = [(event.index, event.total) for event in bench.board.shown if isinstance(event, Step)]
     assert steps == sorted(steps)
     assert {total for _, total in steps} == {4}
+
+
+async def test_a_preview_says_which_of_all_the_jobs_pictures_it_shows(bench: Bench) -> None:
+    await bench.carry(a_job(fox(n=2), fox(n=3, seed=9)))
+    places = {event.index: event.place for event in bench.board.shown if isinstance(event, Step) and event.preview}
+    assert set(places.values()) == {1, 3}
+    assert places[4] == 3
 
 
 async def test_many_drawings_of_one_job_are_one_attempt(bench: Bench) -> None:

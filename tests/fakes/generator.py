@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 class QuickGenerator:
     """Draws one plain colour for each seed. `gate` holds drawings up; `fails` makes them raise; a step takes `step_seconds`.
 
-    `wakes` makes it say first that a machine starts; `preview` comes with each step, or `previews` one after the other;
-    `started_from` are the pictures that drawings began with.
+    `wakes` makes it say first that a machine starts; `preview` comes with each step and is of the last picture, or `previews` do,
+    one after the other; `started_from` are the pictures that drawings began with.
     """
 
     def __init__(self, model: Model) -> None:
@@ -50,7 +50,8 @@ class QuickGenerator:
             time.sleep(self.step_seconds)
             if self.fails:
                 raise self.fails
-            yield Step(index + 1, request.num_inference_steps, self.previews.pop(0) if self.previews else self.preview)
+            preview = self.previews.pop(0) if self.previews else self.preview
+            yield Step(index + 1, request.num_inference_steps, preview, place=request.n - 1)
         self.drawn.append(request)
         alone = [request.alone(index) for index in range(request.n)]
         yield Finished(tuple(Picture(png=plain(one), request=one) for one in alone), 0.01)
