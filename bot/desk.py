@@ -204,6 +204,10 @@ class Desk:
         address = {**caller.reply_to, "target": press.job_id}
         return await self.submit(replace(caller, reply_to=address).job(requests, errand="delete"))
 
+    async def is_new(self, claim: str) -> bool:
+        """Return whether this has not come before; where that cannot be found out at once, it is better said twice than never."""
+        return await attempt(asyncio.wait_for(self.store.once(f"told {claim}"), RECALL)) is not False
+
     async def _claimed(self, job: Job) -> Job:
         async with asyncio.timeout(HAND_OVER):
             while (held := await self.store.claim(job)).id != job.id and await self._was_not_taken(held):

@@ -241,7 +241,7 @@ class Slack:
             taken = await self._take(slack_blocks.unmark(event.get("text", ""), _own_name(body)), caller, options)
         except Told as told:
             taken = {"text": escape(told.into(caller.language))}
-        if not isinstance(taken, Job) and await self._desk.store.once(f"told {caller.claim}"):
+        if not isinstance(taken, Job) and await self._desk.is_new(caller.claim):
             await self._tell(caller, taken)
         return await ack()
 
