@@ -25,7 +25,7 @@ from typing import Any, Final
 from bot.errors import BadRequest, Told
 from bot.models import DEFAULT, MODELS
 from bot.request import MAX_PICTURES, PROMPT_LIMIT, ImageRequest, at_most, compose, fresh_seed
-from bot.styles import STYLES
+from bot.styles import STYLES, split
 from bot.texts import ENGLISH, Phrase, say
 
 LONGEST: Final = 3 * PROMPT_LIMIT  # characters of a whole command: a prompt, what to leave out, and the flags
@@ -119,6 +119,23 @@ def write(request: ImageRequest) -> str:
     if request.negative_prompt:
         words += ["--no", protect(request.negative_prompt)]
     return " ".join(words)
+
+
+def filled(request: ImageRequest, words: str = "") -> dict[str, str]:
+    """Return what stands in a form that draws a request: the prompt, and what the flags say, by their names.
+
+    Where several requests came of `words`, the prompt is what was typed for them all, without the flags beside it.
+    """
+    prompt, style = split(request.prompt)
+    if words:
+        asked, _ = _scan(words, request.model)
+        prompt = protect(asked)
+        if _filled(_permutations(asked)[0], request.seed, None).split() == request.prompt.split():
+            style = ""  # its words are the person's own
+    else:
+        prompt = typed(prompt)
+    said = {name.removeprefix("--"): value for name, value in flags(request)}
+    return {"prompt": prompt, "no": request.negative_prompt, "style": style, **said}
 
 
 def flags(request: ImageRequest) -> list[tuple[str, str]]:

@@ -161,7 +161,7 @@ class Desk:
 
     async def press(self, press: Press, caller: Caller, recall: Recall) -> Job:
         """Redraw, vary or upscale."""
-        requests = await self.requests_of(press, recall)
+        requests, _ = await self._asked(press, recall)
         taken = f"press {caller.claim}"
         if not await self._double(press, caller):
             await self._soon(self.store.remember(taken, ""))
@@ -169,17 +169,14 @@ class Desk:
             raise Told("I am already on it.")
         return await self.submit(caller.job(follow(press.action, requests, press.index)))
 
-    async def requests_of(self, press: Press, recall: Recall) -> Sequence[ImageRequest]:
-        """Return what was asked for where a button was pressed; `recall` reads it off the message, where we have forgotten."""
-        if record := await self._soon(self.store.record(press.job_id)):
-            return record.job.requests
-        if recalled := await recall():
-            return recalled
-        raise Told(GONE)
+    async def edit(self, press: Press, recall: Recall) -> dict[str, str]:
+        """Return what stands in the form that opens: flags by name, and the prompt."""
+        (request, *_), words = await self._asked(press, recall)
+        return command.filled(request, words)
 
     async def details(self, press: Press, caller: Caller, recall: Recall) -> str:
         """Say how the pictures are drawn again: as a command for all of them, and each one's seed."""
-        requests = await self.requests_of(press, recall)
+        requests, _ = await self._asked(press, recall)
         lines = [f"/imagine {command.write(request)}" for request in requests]
         count = sum(request.n for request in requests)
         if count > 1:
@@ -207,6 +204,10 @@ class Desk:
         address = {**caller.reply_to, "target": press.job_id}
         return await self.submit(replace(caller, reply_to=address).job(requests, errand="delete"))
 
+    async def is_new(self, claim: str) -> bool:
+        """Return whether this has not come before; where that cannot be found out at once, it is better said twice than never."""
+        return await attempt(asyncio.wait_for(self.store.once(f"told {claim}"), RECALL)) is not False
+
     async def _claimed(self, job: Job) -> Job:
         async with asyncio.timeout(HAND_OVER):
             while (held := await self.store.claim(job)).id != job.id and await self._was_not_taken(held):
@@ -218,6 +219,17 @@ class Desk:
     async def _was_not_taken(self, job: Job) -> bool:
         record = await self.store.record(job.id)
         return record is not None and record.outcome == NOT_TAKEN
+
+    async def _asked(self, press: Press, recall: Recall) -> tuple[Sequence[ImageRequest], str]:
+        """Return what was asked for where a button was pressed, and in which words, if they stand for several prompts.
+
+        `recall` reads it off the message, where we have forgotten.
+        """
+        if record := await self._soon(self.store.record(press.job_id)):
+            return record.job.requests, record.job.words
+        if recalled := await recall():
+            return recalled, ""
+        raise Told(GONE)
 
     async def _allow(self, press: Press, caller: Caller, record: Record | None, moderator: Moderator) -> None:
         """Let who asked for it, and moderators; `moderator` is asked only where it matters."""

@@ -85,10 +85,8 @@ async def _discard(interaction: Interaction, _press: Press) -> None:
 
 
 async def _edit(interaction: Interaction, press: Press) -> None:
-    desk = interaction.client.desk
-    requests = await desk.requests_of(press, _Recall(interaction))
-    record = await desk.store.record(press.job_id)
-    await open_form(interaction, Draft.of(requests, record.job.words if record else ""))
+    filled = await interaction.client.desk.edit(press, _Recall(interaction))
+    await open_form(interaction, Draft.typed(filled.pop("prompt"), filled))
 
 
 async def _details(interaction: Interaction, press: Press) -> None:

@@ -28,11 +28,11 @@ from bot.styles import STYLES
 from bot.texts import Phrase, say
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping
 
     from bot.desk import Desk, Proposal
     from bot.discord_answers import Interaction
-    from bot.request import ImageRequest, Job
+    from bot.request import Job
 
 log: Final = logging.getLogger(__name__)
 
@@ -62,16 +62,8 @@ class Draft:
     start: str = ""
 
     @classmethod
-    def of(cls, requests: Sequence[ImageRequest], words: str) -> Draft:
-        """Fill everything in as it was, ready to be changed."""
-        request = requests[0]
-        flags = " ".join(f"{name} {value}" for name, value in command.flags(request) if name != "--model")
-        prompt = words or command.typed(request.prompt)
-        return cls(prompt=prompt, no=request.negative_prompt, model=request.model, flags=flags)
-
-    @classmethod
     def typed(cls, prompt: str, options: Mapping[str, object], start: str = "") -> Draft:
-        """Keep what was typed as options of a command."""
+        """Keep what was typed as options of a command, or a request says as such."""
         given = {name: str(value) for name, value in options.items() if value is not None}
         fields = {name: given.pop(name, "") for name in ("no", "model", "style")}
         flags = " ".join(f'--{name} "{value}"' if " " in value else f"--{name} {value}" for name, value in given.items())

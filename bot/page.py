@@ -18,7 +18,6 @@ from functools import cache
 from importlib import resources
 from typing import TYPE_CHECKING, Any, Final
 
-from bot import command, styles
 from bot.actions import Action, Press, of_proposal, offered, while_drawing
 from bot.courier import Outcome, Pace, describe, summary
 from bot.desk import GONE, Caller, Proposal
@@ -45,7 +44,6 @@ WORDS: Final = frozenset(_WORDS.findall(TEMPLATE))
 
 # What the page may say apart from the words, by the names of the flags.
 FIELDS: Final = ("no", "model", "style", "size", "steps", "guidance", "seed", "n", "strength", "upscale", "image", "vary")
-UNLESS_TYPED: Final = ("no", "style", "n")  # which would not replace what the words say, but add to it
 NAME: Final = 60  # characters of a prompt in the name of a file
 
 NOT_HERE: Final = Phrase("There is no such drawing here any more.")
@@ -145,10 +143,8 @@ class Page:
         return {"deleted": say(caller.language, DELETED)}
 
     async def _edit(self, press: Press, caller: Caller) -> Answer:
-        request, *_ = await self._desk.requests_of(press, _nothing)
-        record = await self._store.record(press.job_id)
         return {
-            "form": _form(request, record.job.words if record else ""),
+            "form": await self._desk.edit(press, _nothing),
             "models": [[row.name, say(caller.language, row.about)] for row in MODELS.values()],
             "styles": [[style.name, say(caller.language, style.about)] for style in STYLES.values()],
         }
@@ -278,21 +274,6 @@ def _alt(job: Job, picture: Picture, index: int, count: int) -> str:
 def _file_name(picture: Picture) -> str:
     words = re.sub(r"\W+", "-", picture.request.prompt.lower())[:NAME].strip("-")
     return f"{words or 'picture'}-{picture.request.seed}.png"
-
-
-def _form(request: ImageRequest, words: str) -> Mapping[str, str]:
-    """Fill everything in as it was. Where `words` stand for several requests, they stay, and are not said twice."""
-    if not words:
-        return _fields(request)
-    typed, filled = _fields(command.read_all(words, model=request.model)[0]), _fields(request)
-    said = {name: "" for name in UNLESS_TYPED if typed[name] == filled[name]}
-    return {**filled, **said, "prompt": words}
-
-
-def _fields(request: ImageRequest) -> dict[str, str]:
-    prompt, style = styles.split(request.prompt)
-    flags = {name.removeprefix("--"): value for name, value in command.flags(request)}
-    return {"prompt": command.typed(prompt), "no": request.negative_prompt, "style": style, **flags}
 
 
 async def _nothing() -> Sequence[ImageRequest]:

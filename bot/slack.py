@@ -170,8 +170,8 @@ class Slack:
 
         match press.action:
             case Action.EDIT:
-                first, *_ = await self._desk.requests_of(press, recall)
-                if not await self._opened(body["trigger_id"], slack_form.of(first), caller):
+                form = slack_form.of(await self._desk.edit(press, recall))
+                if not await self._opened(body["trigger_id"], form, caller):
                     raise Told(TOO_SLOW)
             case Action.DETAILS:
                 await self._tell(caller, slack_blocks.details(await self._desk.details(press, caller, recall)))
@@ -241,7 +241,7 @@ class Slack:
             taken = await self._take(slack_blocks.unmark(event.get("text", ""), _own_name(body)), caller, options)
         except Told as told:
             taken = {"text": escape(told.into(caller.language))}
-        if not isinstance(taken, Job) and await self._desk.store.once(f"told {caller.claim}"):
+        if not isinstance(taken, Job) and await self._desk.is_new(caller.claim):
             await self._tell(caller, taken)
         return await ack()
 

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from bot import command
 from bot.models import MODELS
-from bot.request import LEAST_STRENGTH, MAX_PICTURES, SEEDS, USUAL_STRENGTH, ImageRequest, shorten
+from bot.request import LEAST_STRENGTH, MAX_PICTURES, SEEDS, USUAL_STRENGTH, shorten
 from bot.slack_blocks import LABEL, plain
-from bot.styles import STYLES, split
+from bot.styles import STYLES
 from bot.texts import Phrase, say
 
 if TYPE_CHECKING:
@@ -45,11 +45,9 @@ class Form:
     file: str = ""  # Slack's id of a picture that can be started from
 
 
-def of(request: ImageRequest) -> Form:
-    """Return a form with all of a request filled in."""
-    flags = {name.removeprefix("--"): value for name, value in command.flags(request)}
-    words, style = split(request.prompt)
-    return Form(prompt=command.typed(words), flags={**flags, "no": request.negative_prompt, "style": style or NONE})
+def of(filled: Mapping[str, str]) -> Form:
+    """Return a form with all of that in it, as `command.filled` writes it."""
+    return Form(prompt=filled["prompt"], flags={**filled, "style": filled["style"] or NONE})
 
 
 def view(form: Form, address: Mapping[str, str], language: str) -> dict[str, Any]:

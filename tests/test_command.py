@@ -15,6 +15,7 @@ from bot.command import (
     FLAGS,
     HelpWanted,
     changed,
+    filled,
     help_text,
     options_in,
     read,
@@ -584,3 +585,27 @@ def test_a_line_of_settings_has_no_other_words(line: str, told: str) -> None:
 )
 def test_a_size_takes_the_place_of_a_shape_that_was_remembered(changes: dict[str, str], kept: dict[str, str]) -> None:
     assert changed({"ar": "3:2"}, changes) == kept
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "a {red,blue} fox",
+        "a {red,blue} fox --no blur --style oil --repeat 2 --ar 3:2 --seed 7",
+        "a {red,blue} fox, oil painting --n 2",
+        'a {red, blue} \\--fox \\{x} "--n 3" --upscale 2',
+        "{a red,a blue} fox, oil painting --style oil",
+    ],
+)
+def test_a_form_that_is_filled_in_draws_all_that_was_asked_for(words: str) -> None:
+    requests = read_all(words)
+    form = filled(requests[0], words)
+    options = {name: value for name, value in form.items() if value and name != "prompt"}
+    assert list(read_all(form["prompt"], options=options)) == list(requests)
+
+
+def test_a_form_that_is_filled_in_has_what_the_person_always_wants_and_says_it_once() -> None:
+    words = "a {red,blue} fox"
+    requests = read_all(words, defaults={"style": "oil", "n": "2"})
+    form = filled(requests[0], words)
+    assert (form["prompt"], form["style"], form["n"]) == (words, "oil", "2")

@@ -127,6 +127,7 @@ async def test_a_button_is_answered_in_time_where_nothing_is_remembered_in_time(
 
     for name in ("record", "recall", "once"):
         monkeypatch.setattr(house.store, name, hang)
+    assert await house.desk.is_new("x")
     for pressed in (
         house.desk.press(button(job, Action.REDRAW), ann(), nothing),
         house.desk.details(button(job, Action.DETAILS), ann(), nothing),
@@ -179,6 +180,10 @@ async def test_a_press_that_is_sent_again_gets_the_same_job(house: House) -> Non
     first = await house.desk.press(button(job, Action.REDRAW), who, nothing)
     assert await house.desk.press(button(job, Action.REDRAW), who, nothing) == first
     assert house.jobs == [job, first]
+
+
+async def test_what_comes_again_is_not_new(house: House) -> None:
+    assert [await house.desk.is_new(claim) for claim in ("x", "x", "y")] == [True, False, True]
 
 
 async def test_two_people_may_press_at_once_and_one_person_again_later(house: House, monkeypatch: pytest.MonkeyPatch) -> None:

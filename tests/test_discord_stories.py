@@ -462,11 +462,16 @@ async def test_a_proposal_can_be_declined(house: House) -> None:
 
 
 async def test_what_was_typed_with_choices_is_edited_as_it_was_typed(house: House) -> None:
-    asked = await house.discord.imagine(house.url, {"prompt": "a {red,blue} fox", "seed": 7})
+    asked = await house.discord.imagine(house.url, {"prompt": "a {red,blue} fox --repeat 2 --no blur --style oil", "seed": 7})
     assert asked.message
-    message = await house.press(asked.message, "Draw 2 pictures")
+    message = await house.press(asked.message, "Draw 4 pictures")
     opened = await house.click(message, "Edit")
-    assert prefilled(opened.modal)["What you want to see"] == "a {red,blue} fox"
+    held = prefilled(opened.modal)
+    assert (held["What you want to see"], held["What to leave out"], held["Style"]) == ("a {red,blue} fox", "blur", "oil")
+    same = await house.discord.submit(house.url, opened)
+    assert same.message
+    await house.press(same.message, "Draw 4 pictures")
+    assert house.drawn[:2] == house.drawn[2:]
     again = await house.discord.submit(house.url, opened, {"What you want to see": "a {green,blue} fox"})
     assert "a green fox" in again.told
 

@@ -62,8 +62,8 @@ REQUESTS = [
 @pytest.mark.parametrize("request_", REQUESTS)
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_what_is_not_touched_is_not_changed(request_: ImageRequest, language: str) -> None:
-    opened(slack_form.of(request_), language)
-    assert read(sent(slack_form.of(request_))) == request_
+    opened(slack_form.of(command.filled(request_)), language)
+    assert read(sent(slack_form.of(command.filled(request_)))) == request_
 
 
 @settings(derandomize=True, deadline=None)
@@ -77,13 +77,13 @@ def test_any_words_come_back_as_they_were(words: str) -> None:
         request = fox(words)
     except BadRequest:
         return  # nothing to see in it
-    assert read(sent(slack_form.of(request))) == request
+    assert read(sent(slack_form.of(command.filled(request)))) == request
 
 
 def test_a_style_is_picked_not_typed() -> None:
-    _, view = opened(slack_form.of(fox("a fox, oil painting")))
+    _, view = opened(slack_form.of(command.filled(fox("a fox, oil painting"))))
     assert (slack_views.value(view, "prompt"), slack_views.value(view, "style")) == ("a fox", "oil")
-    assert read(sent(slack_form.of(fox("a fox, oil painting")), {"style": "neon"})).prompt == "a fox, neon glow"
+    assert read(sent(slack_form.of(command.filled(fox("a fox, oil painting"))), {"style": "neon"})).prompt == "a fox, neon glow"
 
 
 def test_an_empty_form_leaves_all_to_the_model_and_the_persons_own_defaults_stand_in_it() -> None:
@@ -96,7 +96,7 @@ def test_an_empty_form_leaves_all_to_the_model_and_the_persons_own_defaults_stan
 
 
 def test_a_new_picture_takes_the_place_of_the_one_that_was_there() -> None:
-    world, view = opened(slack_form.of(fox(image="0" * 24, strength=0.5)))
+    world, view = opened(slack_form.of(command.filled(fox(image="0" * 24, strength=0.5))))
     file = world.attach("fox.png", b"\x89PNG\r\n\x1a\n")
     slack_views.enter(view, {"upload_picture": [file]})
     filled = slack_form.read(slack_views.grant(world, view))

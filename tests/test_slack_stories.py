@@ -489,6 +489,18 @@ async def test_the_form_of_a_picture_has_all_its_settings_and_changes_none(house
     assert house.drawn[2] == house.drawn[1]
 
 
+async def test_the_form_of_many_pictures_has_them_all(house: House, slack: SlackServer) -> None:
+    async with house.opened() as service:
+        ack = await slack.command(service.url, "a {red,blue} fox --style oil --n 2 --ar 3:2")
+        assert ack.message
+        await slack.click(service.url, ack.message, "Draw 4 pictures")
+    await house.click(house.newest(), "Edit")
+    assert [value(slack.modal, name) for name in ("prompt", "style", "n")] == ["a {red,blue} fox", "oil", "2"]
+    await house.submit()
+    await house.submit()
+    assert house.drawn[:2] == house.drawn[2:]
+
+
 WRONG = [
     ({"prompt": "a fox --sede 7"}, "prompt", "Did you mean --seed?"),
     ({"prompt": " \u200b "}, "prompt", "Say what to draw"),
