@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 class QuickGenerator:
     """Draws one plain colour for each seed. `gate` holds drawings up; `fails` makes them raise; a step takes `step_seconds`.
 
-    `wakes` makes it say first that a machine starts; `preview` comes with each step and is of the last picture, or `previews` do,
-    one after the other; `started_from` are the pictures that drawings began with.
+    `wakes` makes it say first that a machine starts; `preview` comes with each step and is of the last picture, or
+    `previews` do, one after the other; `started_from` are the pictures that drawings began with.
     """
 
     def __init__(self, model: Model) -> None:
