@@ -205,7 +205,7 @@ class Desk:
         return await self.submit(replace(caller, reply_to=address).job(requests, errand="delete"))
 
     async def is_new(self, claim: str) -> bool:
-        """Return whether this has not come before; where that cannot be found out at once, it is better said twice than never."""
+        """Return whether this has not come before; where that is not found out at once, it is better said twice than never."""
         return await attempt(asyncio.wait_for(self.store.once(f"told {claim}"), RECALL)) is not False
 
     async def _claimed(self, job: Job) -> Job:
