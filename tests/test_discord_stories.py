@@ -707,8 +707,8 @@ async def test_a_recipe_that_starts_from_a_picture_finds_it_again(house: House) 
 
 
 async def test_one_of_our_own_pictures_is_imagined_with_its_prompt(house: House) -> None:
-    opened = await house.discord.choose(house.url, await house.imagine("a *red* fox"))
-    assert prefilled(opened.modal)["What you want to see"] == "a *red* fox"
+    opened = await house.discord.choose(house.url, await house.imagine("a *red* \\{x,y} \\--fox"))
+    assert prefilled(opened.modal)["What you want to see"] == "a *red* \\{x,y} \\--fox"
 
 
 async def test_a_message_of_many_words_fits_the_form(house: House) -> None:
