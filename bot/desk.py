@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from bot import command
-from bot.actions import FORBIDDEN, alone, follow
+from bot.actions import FORBIDDEN, Action, alone, follow
 from bot.courier import attempt
 from bot.errors import NotTaken, Told
 from bot.request import Job, compose
@@ -161,13 +161,15 @@ class Desk:
 
     async def press(self, press: Press, caller: Caller, recall: Recall) -> Job:
         """Redraw, vary or upscale."""
-        requests, _ = await self._asked(press, recall)
+        requests, words = await self._asked(press, recall)
+        if words:  # they stand for all the prompts, which are the same again only where all are drawn again
+            words = command.filled(requests[0], words)["prompt"] if press.action is Action.REDRAW else ""
         taken = f"press {caller.claim}"
         if not await self._double(press, caller):
             await self._soon(self.store.remember(taken, ""))
         elif await self._soon(self.store.recall(taken)) is None:  # or it is the same press, sent again, and gets its own answer
             raise Told("I am already on it.")
-        return await self.submit(caller.job(follow(press.action, requests, press.index)))
+        return await self.submit(caller.job(follow(press.action, requests, press.index), words=words))
 
     async def edit(self, press: Press, recall: Recall) -> dict[str, str]:
         """Return what stands in the form that opens: flags by name, and the prompt."""
@@ -205,7 +207,7 @@ class Desk:
         return await self.submit(replace(caller, reply_to=address).job(requests, errand="delete"))
 
     async def is_new(self, claim: str) -> bool:
-        """Return whether this has not come before; where that cannot be found out at once, it is better said twice than never."""
+        """Return whether this comes for the first time; where that cannot be found out in time, what is said twice is said."""
         return await attempt(asyncio.wait_for(self.store.once(f"told {claim}"), RECALL)) is not False
 
     async def _claimed(self, job: Job) -> Job:
