@@ -35,6 +35,10 @@ HAND_OVER: Final = 1.5  # to write a job down before we say that we could not
 TAKE_BACK: Final = 0.5  # to write down that nobody waits for it
 DOUBLE: Final = 2  # seconds: the same button pressed twice within is pressed once
 
+# Of a proposal's address, what is not said again when its button is pressed: Slack does not say of private words which thread
+# they stand in, and nobody of a picture to start from (`file` in Slack, `image` in Discord) where it lies.
+PROPOSED: Final = ("thread", "file", "image")
+
 GONE: Final = Phrase("I don't remember that picture any more. Please type it again.")
 TOO_LATE: Final = Phrase("It is too late to cancel that: it is done.")
 CANCELLING: Final = Phrase("Cancelling.")
@@ -157,7 +161,9 @@ class Desk:
         if proposed is None:
             raise Told(GONE)
         job = Job.load(proposed)
-        return await self.submit(replace(caller, claim=f"proposal {press.job_id}").job(job.requests, words=job.words))
+        address = {**caller.reply_to, **{name: job.reply_to[name] for name in PROPOSED if job.reply_to.get(name)}}
+        who = replace(caller, claim=f"proposal {press.job_id}", reply_to=address)
+        return await self.submit(who.job(job.requests, words=job.words))
 
     async def press(self, press: Press, caller: Caller, recall: Recall) -> Job:
         """Redraw, vary or upscale."""

@@ -453,6 +453,16 @@ async def test_several_prompts_are_drawn_once_they_are_confirmed(house: House) -
     assert len(house.drawn) == 4
 
 
+async def test_a_proposal_keeps_the_picture_that_it_starts_from(house: House) -> None:
+    options = {"prompt": "a {red,blue} fox", "image": house.discord.upload("a.png", photo())}
+    asked = await house.discord.imagine(house.url, options)
+    assert asked.message
+    await house.restart()
+    message = await house.press(asked.message, "Draw 2 pictures")
+    assert len(message.pictures) == 2
+    assert [bool(start) for start in house.generator.started_from] == [True, True]
+
+
 async def test_a_proposal_can_be_declined(house: House) -> None:
     asked = await house.discord.imagine(house.url, {"prompt": "a {red,blue} fox"})
     assert asked.message
