@@ -90,7 +90,7 @@ def settings_in(text: str) -> dict[str, str] | None:
         if (name := _known(match[1])) not in KEPT:
             flags = ", ".join(f"--{flag}" for flag in KEPT)
             raise BadRequest("--{name} is not remembered; these are: {flags}.", name=name, flags=flags)
-        found[name] = match[2] or _bare(list(words.value(greedy=False)))
+        found[name] = (match[2] or _bare(list(words.value(greedy=False)))).lower()  # as the menus of the forms have it
     if word:
         return None  # other words: somebody wants a picture of the settings of a table
     return found
@@ -200,6 +200,8 @@ def _model_line(name: str, language: str, *, default: bool) -> str:
 
 
 def _whole(value: str) -> int:
+    if not re.fullmatch("[+-]?[0-9]+", value):  # Python reads 1_0 and ٣ too, and no form does
+        raise ValueError(value)
     return int(value)
 
 
@@ -388,8 +390,8 @@ MOST_PERMUTATIONS: Final = 1000  # that are written out at all, before anything 
 
 _CHOICE: Final = re.compile(r"(?<!\\)\{([^{}]*)\}")
 _LIST: Final = re.compile(r"(?<!\\)__([a-z0-9]+)__")
-_KEEP: Final = re.compile(r"\\*(?:\{|__(?=[a-z0-9]+__))")
-_KEPT: Final = re.compile(r"\\+(?:\{|__(?=[a-z0-9]+__))")
+_KEEP: Final = re.compile(r"(?<!\\)\\*(?:\{|__(?=[a-z0-9]+__))")
+_KEPT: Final = re.compile(r"(?<!\\)\\+(?:\{|__(?=[a-z0-9]+__))")
 
 
 class _Words:

@@ -168,10 +168,9 @@ class Courier:
 
     async def _drawn(self, job: Job, reply: Reply, notes: Notes, status: _Status) -> Outcome:
         """Draw the pictures, and keep them before anything else can happen."""
-        start = await self._start_picture(job, reply)
         pictures: list[Picture] = []
         seconds = 0.0
-        async with aclosing(_until(self._events(job, start, notes), self._cancelled(job.id))) as events:
+        async with aclosing(_until(self._events(job, reply, notes), self._cancelled(job.id))) as events:
             async for event in events:
                 if isinstance(event, Finished):
                     pictures += event.pictures
@@ -181,8 +180,9 @@ class Courier:
         await self._store.keep(job.id, pictures)
         return Outcome(job=job, pictures=pictures, seconds=seconds)
 
-    async def _events(self, job: Job, start: bytes | None, notes: Notes) -> AsyncGenerator[Event, None]:
+    async def _events(self, job: Job, reply: Reply, notes: Notes) -> AsyncGenerator[Event, None]:
         """Yield the events of all of a job's drawings as those of one."""
+        start = await self._start_picture(job, reply)
         count, begun, before = len(job.requests), False, 0
         for number, request in enumerate(job.requests):
             finished = False
@@ -217,7 +217,7 @@ class Courier:
         if not job.request.image:
             return None
         kept = await self._store.file(job.request.image)
-        if kept is None:
+        if not kept:
             fetched = await attempt(self._insist(reply.start_picture))
             if isinstance(fetched, BadRequest):
                 raise fetched

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from bot import command
-from bot.actions import FORBIDDEN, alone, follow
+from bot.actions import FORBIDDEN, Action, alone, follow
 from bot.courier import attempt
 from bot.errors import NotTaken, Told
 from bot.request import Job, compose
@@ -34,6 +34,10 @@ RECALL: Final = 0.4  # to find something out; without somebody's defaults, their
 HAND_OVER: Final = 1.5  # to write a job down before we say that we could not
 TAKE_BACK: Final = 0.5  # to write down that nobody waits for it
 DOUBLE: Final = 2  # seconds: the same button pressed twice within is pressed once
+
+# Of a proposal's address, what is not said again when its button is pressed: Slack does not say of private words which thread
+# they stand in, and nobody of a picture to start from (`file` in Slack, `image` in Discord) where it lies.
+PROPOSED: Final = ("thread", "file", "image")
 
 GONE: Final = Phrase("I don't remember that picture any more. Please type it again.")
 TOO_LATE: Final = Phrase("It is too late to cancel that: it is done.")
@@ -157,17 +161,21 @@ class Desk:
         if proposed is None:
             raise Told(GONE)
         job = Job.load(proposed)
-        return await self.submit(replace(caller, claim=f"proposal {press.job_id}").job(job.requests, words=job.words))
+        address = {**caller.reply_to, **{name: job.reply_to[name] for name in PROPOSED if job.reply_to.get(name)}}
+        who = replace(caller, claim=f"proposal {press.job_id}", reply_to=address)
+        return await self.submit(who.job(job.requests, words=job.words))
 
     async def press(self, press: Press, caller: Caller, recall: Recall) -> Job:
         """Redraw, vary or upscale."""
-        requests, _ = await self._asked(press, recall)
+        requests, words = await self._asked(press, recall)
+        if words:  # they stand for all the prompts, which are the same again only where all are drawn again
+            words = command.filled(requests[0], words)["prompt"] if press.action is Action.REDRAW else ""
         taken = f"press {caller.claim}"
         if not await self._double(press, caller):
             await self._soon(self.store.remember(taken, ""))
         elif await self._soon(self.store.recall(taken)) is None:  # or it is the same press, sent again, and gets its own answer
             raise Told("I am already on it.")
-        return await self.submit(caller.job(follow(press.action, requests, press.index)))
+        return await self.submit(caller.job(follow(press.action, requests, press.index), words=words))
 
     async def edit(self, press: Press, recall: Recall) -> dict[str, str]:
         """Return what stands in the form that opens: flags by name, and the prompt."""

@@ -153,7 +153,7 @@ async def imagine_this(interaction: Interaction, message: discord.Message) -> No
     picture = next((file for file in message.attachments if file.content_type in PICTURES), None)
     words = message.clean_content
     if message.author.id == interaction.application_id and picture:  # one of ours: the words above it are not all
-        words = picture.description or ""
+        words = command.typed(picture.description or "")
     await _open(interaction, words, picture.url if picture else "")
 
 

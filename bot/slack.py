@@ -7,7 +7,6 @@ Here is what comes in: commands, presses, forms, shortcuts and messages. `slack_
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import re
 import secrets
@@ -316,8 +315,6 @@ def _pressed_in(body: Body, press: Press, value: str) -> dict[str, str]:
         "thread": _thread_of({**container, **(body.get("message") or {})}, container["message_ts"]),
         "response_url": body.get("response_url", ""),
     }
-    if press.action is Action.DRAW and value:
-        address |= json.loads(value)
     if press.action is Action.DELETE:
         address |= {"ts": container["message_ts"], "files": value}
     return address

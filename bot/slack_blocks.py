@@ -32,7 +32,6 @@ VALUE: Final = 2000  # characters that a button carries
 COMMAND: Final = "/imagine "
 LABEL: Final = 75  # characters on a button
 
-PROPOSED: Final = ("thread", "file")  # Slack does not say of private words which thread they stand in
 DELETE_FOR_ALL: Final = Phrase("The message and its pictures will be gone for everybody.")
 KEEP: Final = Phrase("Keep")
 
@@ -71,13 +70,12 @@ def outcome(ended: Outcome, images: Sequence[Mapping[str, Any]], hint: str, *, s
 
 
 def question(proposal: Proposal) -> dict[str, Any]:
-    """Ask whether to draw so much. The button that says yes knows what is not said again when it is pressed."""
+    """Ask whether to draw so much."""
     job = proposal.job
     title, count = shorten(job.title, SHOWN), len(job.alone())
     words = say(job.language, "This makes {count} pictures.", count=count)
-    known = {name: job.reply_to[name] for name in PROPOSED if job.reply_to.get(name)}
-    asked = actions(of_proposal(job), {Action.DRAW: json.dumps(known)} if known else {}, job.language)
-    return {"text": f"{escape(title)}: {escape(words)}", "blocks": [prompt(title), context(words), *asked]}
+    blocks = [prompt(title), context(words), *actions(of_proposal(job), language=job.language)]
+    return {"text": f"{escape(title)}: {escape(words)}", "blocks": blocks}
 
 
 def details(told: str) -> dict[str, Any]:

@@ -7,6 +7,7 @@ request sent again finds the first one. It stays unfinished until its one outcom
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import logging
 import os
@@ -34,6 +35,8 @@ Work: TypeAlias = "Callable[[sqlite3.Connection], T]"
 
 KEPT_FOR: Final = 30 * 24 * 3600  # seconds: how long jobs and pictures can be asked for again
 LOOK_AGAIN: Final = 1.0  # seconds between two looks at whether a job is cancelled, where another machine may say so
+
+AT_ONCE: Final = 8  # entries of a job's log that are asked for together: few jobs have more, and somebody waits for the answer
 
 SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS jobs (
@@ -351,8 +354,13 @@ class ModalStore:
 
     async def record(self, job_id: str) -> Record | None:
         log: list[Mapping[str, Any]] = []
-        while (entry := await self._jobs.get.aio(f"job {job_id} {len(log)}")) is not None:
-            log.append(json.loads(entry))
+        whole = False
+        while not whole:
+            numbers = range(len(log), len(log) + AT_ONCE)
+            entries = await asyncio.gather(*(self._jobs.get.aio(f"job {job_id} {number}") for number in numbers))
+            there = list(itertools.takewhile(lambda entry: entry is not None, entries))
+            log += map(json.loads, there)
+            whole = len(there) < len(entries)
         self._lengths[job_id] = len(log)
         return _replay(log) if log else None
 

@@ -7,7 +7,7 @@ import socket
 import sqlite3
 from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import uvicorn
@@ -57,6 +57,17 @@ def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("bot.courier.FIRST_WAIT", 0.01)
     monkeypatch.setattr("bot.courier.AT_ONCE", 0.02)
     monkeypatch.setattr("bot.slack_reply.POLL_EVERY", 0.01)
+    monkeypatch.setattr("uvicorn.server.asyncio", Hurried())
+
+
+class Hurried:
+    """What uvicorn takes for asyncio. It looks every tenth of a second whether it shall stop, and then waits for another."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(asyncio, name)
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(min(seconds, 0.005))
 
 
 @pytest.fixture

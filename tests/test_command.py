@@ -265,6 +265,8 @@ def test_a_model_may_be_named_in_any_case() -> None:
 NOT_UNDERSTOOD = [
     ("--seed seven", "--seed does not understand “seven”. For example: --seed 7"),
     ("--n 1.5", "--n does not understand “1.5”. For example: --n 4"),
+    ("--n 1_0", "--n does not understand “1_0”. For example: --n 4"),
+    ("--n ٣", "--n does not understand “٣”. For example: --n 4"),
     ("--steps lots", "--steps does not understand “lots”. For example: --steps 20"),
     ("--guidance high", "--guidance does not understand “high”. For example: --guidance 2"),
     ("--ar wide", "--ar does not understand “wide”. For example: --ar 3:2"),
@@ -548,6 +550,7 @@ def test_defaults_that_do_not_go_with_what_was_named_are_left_out(monkeypatch: p
         (" Settings ", {}),
         ("settings reset", dict.fromkeys(("model", "ar", "size", "n", "style"), "")),
         ("settings --n 4 --style=oil", {"n": "4", "style": "oil"}),
+        ("settings --style=OIL --model SKETCH", {"style": "oil", "model": "sketch"}),
         ("settings of a table", None),
         ("settings --n 4 of a table", None),
         ("a fox settings", None),

@@ -215,6 +215,17 @@ async def test_a_picture_that_does_not_come_is_told(bench: Bench, brought: bytes
     assert bench.drawn == []
 
 
+async def test_a_cancel_is_heard_while_the_picture_to_start_from_does_not_come(bench: Bench) -> None:
+    bench.board.brought = [Busy("later", 60) for _ in range(9)]
+    job = a_job(fox(image=START))
+    carried = asyncio.create_task(bench.carry(job))
+    await until(lambda: len(bench.board.brought) < 9)
+    await bench.store.cancel(job.id)
+    outcome = await asyncio.wait_for(carried, 5)
+    assert outcome
+    assert outcome.reason == "Cancelled."
+
+
 @pytest.mark.parametrize("refuses", [False, True])
 async def test_deleting_is_carried_like_a_job_and_drops_the_pictures(bench: Bench, *, refuses: bool) -> None:
     bench.board.refuses_to_delete = refuses

@@ -152,6 +152,16 @@ async def test_several_pictures_are_drawn_once_somebody_says_yes(house: House) -
     assert jobs[0].title == "a {red,blue} fox --n 2"
 
 
+async def test_several_pictures_that_are_redrawn_keep_the_words_that_stand_for_all_of_them(house: House) -> None:
+    proposal = await house.desk.order("a {red,blue} fox --seed 7", ann())
+    assert isinstance(proposal, Proposal)
+    job = await house.desk.confirm(button(proposal.job, Action.DRAW), ann())
+    redrawn = await house.desk.press(button(job, Action.REDRAW), ann(), nothing)
+    varied = await house.desk.press(button(redrawn, Action.VARY, 1), ann(), nothing)
+    assert [job.title, redrawn.title, varied.title] == ["a {red,blue} fox --seed 7", "a {red,blue} fox", "a blue fox"]
+    assert (await house.desk.edit(button(redrawn, Action.EDIT), nothing))["prompt"] == "a {red,blue} fox"
+
+
 async def test_a_proposal_that_is_forgotten_is_said_to_be(house: House) -> None:
     with pytest.raises(Told, match="don't remember"):
         await house.desk.confirm(Press(action=Action.DRAW, job_id="0" * 24, asker="ann"), ann())

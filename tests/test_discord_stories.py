@@ -453,6 +453,16 @@ async def test_several_prompts_are_drawn_once_they_are_confirmed(house: House) -
     assert len(house.drawn) == 4
 
 
+async def test_a_proposal_keeps_the_picture_that_it_starts_from(house: House) -> None:
+    options = {"prompt": "a {red,blue} fox", "image": house.discord.upload("a.png", photo())}
+    asked = await house.discord.imagine(house.url, options)
+    assert asked.message
+    await house.restart()
+    message = await house.press(asked.message, "Draw 2 pictures")
+    assert len(message.pictures) == 2
+    assert [bool(start) for start in house.generator.started_from] == [True, True]
+
+
 async def test_a_proposal_can_be_declined(house: House) -> None:
     asked = await house.discord.imagine(house.url, {"prompt": "a {red,blue} fox"})
     assert asked.message
@@ -707,8 +717,8 @@ async def test_a_recipe_that_starts_from_a_picture_finds_it_again(house: House) 
 
 
 async def test_one_of_our_own_pictures_is_imagined_with_its_prompt(house: House) -> None:
-    opened = await house.discord.choose(house.url, await house.imagine("a *red* fox"))
-    assert prefilled(opened.modal)["What you want to see"] == "a *red* fox"
+    opened = await house.discord.choose(house.url, await house.imagine("a *red* \\{x,y} \\--fox"))
+    assert prefilled(opened.modal)["What you want to see"] == "a *red* \\{x,y} \\--fox"
 
 
 async def test_a_message_of_many_words_fits_the_form(house: House) -> None:

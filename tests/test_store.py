@@ -16,11 +16,13 @@ from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import modal
 import pytest
 
+from bot.desk import RECALL
 from bot.request import Job, Picture, compose
 from bot.store import KEPT_FOR, LocalStore, ModalStore, Store
 from tests.fakes.generator import plain
@@ -494,3 +496,22 @@ async def test_a_reader_never_sees_half_of_what_a_writer_writes(tmp_path: Path) 
         seen.append(await waiting_in(reader))
     assert seen[-1] == jobs
     assert all(jobs[: len(some)] == some for some in seen)
+
+
+async def test_the_story_of_a_job_far_away_is_read_within_what_a_press_can_wait() -> None:
+    async with ModalServer() as server, server.client() as client:
+        jobs = modal.Dict.from_name("jobs", create_if_missing=True, client=client)
+        store, job = ModalStore(jobs, None), a_job()
+        await store.claim(job)
+        for number in range(10):
+            await store.note(job.id, last=number)
+
+        async def get(key: str) -> Any:
+            await asyncio.sleep(0.1)
+            return await jobs.get.aio(key)
+
+        far = ModalStore(SimpleNamespace(get=SimpleNamespace(aio=get)), None)
+        record = await asyncio.wait_for(far.record(job.id), RECALL)
+        assert record
+        assert record.notes == {"last": 9}
+        assert await far.record("0" * 24) is None
