@@ -127,25 +127,20 @@ class LocalStore:
         home.chmod(0o700)  # prompts are in there, and addresses that anybody could answer to
         self._pictures, self._files = home / "pictures", home / "files"
         self._path = home / "jobs.sqlite3"
-        self._thread = ThreadPoolExecutor(1, "store")  # the connection that writes is used here only
-        self._reading = ThreadPoolExecutor(1, "store-reads")  # and the other one here: no reader waits for the disk
+        self._thread = ThreadPoolExecutor(1, "store")  # the connection is used here only
         self._waiting: list[tuple[Work[Any], asyncio.Future[Any]]] = []
         self._writing: asyncio.Task[None] | None = None
         self._cancelled: defaultdict[str, asyncio.Event] = defaultdict(asyncio.Event)  # of jobs that somebody carries
         self._database: sqlite3.Connection
-        self._view: sqlite3.Connection  # of all that is committed
 
     async def __aenter__(self) -> Self:
         self._database = await self._in_thread(self._open)
-        self._view = await self._in_thread(self._connect)
         await self.forget()
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self._read(self._view.close)
         await self._in_thread(self._database.close)
         self._thread.shutdown()
-        self._reading.shutdown()
 
     async def claim(self, job: Job) -> Job:
         insert = "INSERT INTO jobs (id, claim, job, made) VALUES (?, ?, ?, ?) ON CONFLICT (claim) DO NOTHING"
@@ -180,12 +175,12 @@ class LocalStore:
 
     async def durations(self, last: int) -> Sequence[float]:
         query = "SELECT ended - made FROM jobs WHERE ended IS NOT NULL ORDER BY ended DESC LIMIT ?"
-        rows = await self._read(lambda: self._view.execute(query, (last,)).fetchall())
+        rows = await self._in_thread(lambda: self._database.execute(query, (last,)).fetchall())
         return [seconds for (seconds,) in rows]
 
     async def _select(self, which: str, *values: str) -> list[Record]:
         query = f"SELECT job, notes, outcome FROM jobs {which}"  # noqa: S608  `which` is one of the two above
-        rows = await self._read(lambda: self._view.execute(query, values).fetchall())
+        rows = await self._in_thread(lambda: self._database.execute(query, values).fetchall())
         return [Record(job=Job.load(job), notes=json.loads(notes), outcome=outcome) for job, notes, outcome in rows]
 
     async def keep(self, job_id: str, pictures: Sequence[Picture]) -> None:
@@ -239,7 +234,7 @@ class LocalStore:
 
     async def recall(self, name: str) -> str | None:
         query = "SELECT text FROM papers WHERE name = ?"
-        found = await self._read(lambda: self._view.execute(query, (name,)).fetchone())
+        found = await self._in_thread(lambda: self._database.execute(query, (name,)).fetchone())
         return found[0] if found else None
 
     async def once(self, name: str) -> bool:
@@ -266,15 +261,11 @@ class LocalStore:
         """Return where the pictures of a job are kept."""
         return self._pictures / job_id
 
-    def _connect(self) -> sqlite3.Connection:
+    def _open(self) -> sqlite3.Connection:
         database = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
         database.execute("PRAGMA journal_mode = WAL")
         database.execute("PRAGMA synchronous = FULL")  # what we promise outlives a power cut, not just a crash
         database.execute("PRAGMA busy_timeout = 5000")  # `imagine show` may read while `imagine serve` runs
-        return database
-
-    def _open(self) -> sqlite3.Connection:
-        database = self._connect()
         database.executescript(SCHEMA)
         if "ended" not in {name for _, name, *_ in database.execute("PRAGMA table_info (jobs)")}:
             database.execute("ALTER TABLE jobs ADD COLUMN ended REAL")  # this folder is older than the column
@@ -297,9 +288,6 @@ class LocalStore:
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)
-
-    async def _read(self, work: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._reading, work)
 
     async def _write(self, work: Work[T]) -> T:
         """Run `work` in the next transaction: one trip to the disk serves everybody who waits for it."""
