@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from bot.errors import Told
 from bot.models import MODELS
-from bot.request import MAX_PICTURES, SEEDS, UPSCALED_AREA, ImageRequest, find, fresh_seed
+from bot.request import SEEDS, UPSCALED_AREA, ImageRequest, each_alone, find, fresh_seed
 from bot.texts import Phrase, say
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ def follow(action: Action, requests: Sequence[ImageRequest], index: int) -> Sequ
     picture = alone(requests, index)
     if action is Action.VARY:
         varied = replace(picture, upscale=1, variation_seed=fresh_seed(), variation_strength=find(picture.model).variation)
-        return [replace(varied, n=min(VARIATIONS, MAX_PICTURES))]
+        return [replace(varied, n=VARIATIONS)]
     if action is Action.UPSCALE and upscalable(picture):
         return [replace(picture, upscale=2)]
     raise Told("That picture is as large as I can make it.")
@@ -122,7 +122,7 @@ def follow(action: Action, requests: Sequence[ImageRequest], index: int) -> Sequ
 
 def alone(requests: Sequence[ImageRequest], index: int) -> ImageRequest:
     """Return the request that draws picture `index` of all of them by itself."""
-    pictures = [request.alone(number) for request in requests for number in range(request.n)]
+    pictures = each_alone(requests)
     if index >= len(pictures):
         raise Told("There is no such picture.")
     return pictures[index]

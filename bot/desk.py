@@ -13,10 +13,10 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from bot import command
-from bot.actions import FORBIDDEN, Action, alone, follow
+from bot.actions import FORBIDDEN, Action, follow
 from bot.courier import attempt
 from bot.errors import NotTaken, Told
-from bot.request import Job, compose
+from bot.request import Job, compose, each_alone
 from bot.texts import Phrase, say
 
 if TYPE_CHECKING:
@@ -41,6 +41,7 @@ PROPOSED: Final = ("thread", "file", "image")
 
 GONE: Final = Phrase("I don't remember that picture any more. Please type it again.")
 TOO_LATE: Final = Phrase("It is too late to cancel that: it is done.")
+ALREADY: Final = Phrase("I am already on it.")
 CANCELLING: Final = Phrase("Cancelling.")
 NOT_TAKEN: Final = "not taken"  # how a job ends that nobody was promised
 
@@ -174,7 +175,7 @@ class Desk:
         if not await self._double(press, caller):
             await self._soon(self.store.remember(taken, ""))
         elif await self._soon(self.store.recall(taken)) is None:  # or it is the same press, sent again, and gets its own answer
-            raise Told("I am already on it.")
+            raise Told(ALREADY)
         return await self.submit(caller.job(follow(press.action, requests, press.index), words=words))
 
     async def edit(self, press: Press, recall: Recall) -> dict[str, str]:
@@ -186,10 +187,9 @@ class Desk:
         """Say how the pictures are drawn again: as a command for all of them, and each one's seed."""
         requests, _ = await self._asked(press, recall)
         lines = [f"/imagine {command.write(request)}" for request in requests]
-        count = sum(request.n for request in requests)
-        if count > 1:
-            seeds = (alone(requests, index) for index in range(count))
-            numbers = ", ".join(f"{each.variation_seed if each.variation_strength else each.seed}" for each in seeds)
+        pictures = each_alone(requests)
+        if len(pictures) > 1:
+            numbers = ", ".join(f"{each.variation_seed if each.variation_strength else each.seed}" for each in pictures)
             lines.append(say(caller.language, "The seeds, picture by picture: {seeds}", seeds=numbers))
         return "\n".join(lines)
 

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 from bot import texts
 from bot.actions import of_proposal, while_drawing
-from bot.desk import Caller, Proposal
+from bot.desk import ALREADY, Caller, Proposal
 from bot.discord_http import NOBODY
 from bot.discord_reply import CONTENT, copyable, embeds, status_of, view
 from bot.errors import NotTaken, Told
 from bot.request import settings, shorten
-from bot.texts import Phrase, say
+from bot.texts import say
 
 if TYPE_CHECKING:
     import discord
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     Interaction = discord.Interaction[Client]
 
 log: Final = logging.getLogger(__name__)
-
-ALREADY: Final = Phrase("I am already on it.")
 
 
 def caller(interaction: Interaction, **address: str) -> Caller:

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
     from bot.discord_answers import Interaction
 
-SHAPES: Final = ("1:1", "3:2", "2:3", "4:3", "3:4", "16:9", "9:16")
 # Of all models that there are: the commands are the same for every deployment, whichever models that offers.
 MOST_STEPS: Final = max(row.max_inference_steps for row in ROWS.values())
 MOST_GUIDANCE: Final = max(row.max_guidance_scale for row in ROWS.values())
@@ -57,7 +56,7 @@ def _matching(named: Iterable[tuple[str, str]], typed: str, language: str) -> li
 
 
 def _shapes() -> list[app_commands.Choice[str]]:
-    return [app_commands.Choice(name=shape, value=shape) for shape in SHAPES]
+    return [app_commands.Choice(name=shape, value=shape) for shape in command.SHAPES]
 
 
 @app_commands.command(name="imagine", description=Phrase("Draw a picture of what you type"))

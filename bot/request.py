@@ -10,7 +10,7 @@ import json
 import re
 import secrets
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
@@ -151,6 +151,11 @@ def effort(request: ImageRequest) -> float:
     return megapixels * request.n * steps
 
 
+def each_alone(requests: Sequence[ImageRequest]) -> list[ImageRequest]:
+    """Return a request for each picture of all of them that draws it by itself, in order."""
+    return [request.alone(index) for request in requests for index in range(request.n)]
+
+
 def fresh_seed() -> int:
     """Draw a seed from the operating system; never from torch, whose state a memory snapshot repeats."""
     return secrets.randbelow(SEEDS)
@@ -236,7 +241,7 @@ class Job:
 
     def alone(self) -> list[ImageRequest]:
         """Return a request for each picture that draws it by itself, in order."""
-        return [request.alone(index) for request in self.requests for index in range(request.n)]
+        return each_alone(self.requests)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

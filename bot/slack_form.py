@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 CALLBACK: Final = "imagine"
 CONFIRMED: Final = "imagine_confirmed"
 LONGEST: Final = 3000  # characters of a field
-SHAPES: Final = ("1:1", "3:2", "2:3", "4:3", "3:4", "16:9", "9:16")
 NONE: Final = "none"  # Slack's options cannot be empty
 FILETYPES: Final = ["png", "jpg", "jpeg", "webp", "gif"]
 PLACE: Final = "place"
@@ -201,8 +200,8 @@ class _Words:
 
     def shapes(self, flags: Mapping[str, str]) -> list[tuple[str, str]]:
         sized = [(f"size {flags['size']}", flags["size"].replace("x", "×"))] if "size" in flags else []
-        named = {*SHAPES, flags.get("ar", SHAPES[0])}
-        shapes = [(f"ar {shape}", shape) for shape in sorted(named, key=lambda shape: shape not in SHAPES)]
+        named = {*command.SHAPES, flags.get("ar", command.SHAPES[0])}
+        shapes = [(f"ar {shape}", shape) for shape in sorted(named, key=lambda shape: shape not in command.SHAPES)]
         return [(NONE, self.say(Phrase("as the model likes it"))), *sized, *shapes]
 
 
