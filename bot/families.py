@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import copy
 import inspect
-from collections import OrderedDict
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from bot.models import Model
     from bot.request import ImageRequest
 
-WORDS: Final = 64  # prompts whose encoding is kept: a few megabytes each, for the largest models
+KEPT: Final = 64  # prompts whose encoding is kept, a few megabytes each for the largest models; and shapes
 TILED: Final = 2.5e6  # pixels: beyond, the autoencoder works in tiles, or its attention takes as much time as all the rest
 
 
@@ -84,7 +84,8 @@ class Family:
         self.network = getattr(pipeline, self.part)
         self.run: Callable[..., torch.Tensor] = self.call
         self.decoder: Callable[[torch.Tensor], torch.Tensor] = self.call_decoder
-        self._words: OrderedDict[str, Any] = OrderedDict()
+        self.words = lru_cache(KEPT)(self._read)  # texts come again and again, the empty one most of all
+        self.places = lru_cache(KEPT)(self._places)
 
     # Before the first step
 
@@ -138,15 +139,6 @@ class Family:
             # A scheduler that adds noise at every step forgets the first one: its variations differ in the later ones.
             varied = torch.Generator().manual_seed(request.variation_seed) if request.variation_strength else generator
             drawing.extra["generator"] = varied
-
-    def words(self, text: str) -> Any:
-        """Return what the encoders make of a text; texts come again and again, the empty one most of all."""
-        if text not in self._words:
-            self._words[text] = self._read(text)
-            if len(self._words) > WORDS:
-                self._words.popitem(last=False)
-        self._words.move_to_end(text)
-        return self._words[text]
 
     # A step
 
@@ -218,6 +210,11 @@ class Family:
         return self.words(text)
 
     def _read(self, text: str) -> Any:
+        """Return what the encoders make of a text."""
+        raise NotImplementedError
+
+    def _places(self, _shape: Shape) -> Any:
+        """Return what the network is told of where the pixels of a shape are."""
         raise NotImplementedError
 
     def _set_timesteps(self, scheduler: Any, steps: int, _width: int, _height: int) -> None:
@@ -243,7 +240,7 @@ class Family:
         if request.variation_strength:
             other = torch.Generator().manual_seed(request.variation_seed)
             noise = slerp(noise, torch.randn(noise.shape, generator=other, dtype=dtype), request.variation_strength)
-        return noise.to(self.device)
+        return self._sent(noise)
 
     def _mix(self, drawing: Drawing, start: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
         """Put as much noise over the picture to start from as the first step takes away."""
@@ -288,7 +285,11 @@ class Family:
         return drawing.latents - scheduler.sigmas[len(scheduler.sigmas) - 1 - drawing.left] * prediction  # type: ignore[no-any-return]
 
     def _times(self, drawings: Sequence[Drawing]) -> torch.Tensor:
-        return torch.stack([drawing.timestep for drawing in drawings]).to(self.device)
+        return self._sent(torch.stack([drawing.timestep for drawing in drawings]))
+
+    def _sent(self, tensor: torch.Tensor) -> torch.Tensor:
+        """Begin to copy to the device, without waiting until it is done with what it is at: so it never waits for us."""
+        return tensor.pin_memory().to(self.device, non_blocking=True) if self.device.type == "cuda" else tensor.to(self.device)
 
 
 class UNet(Family):
@@ -325,7 +326,7 @@ class UNet(Family):
         inputs = {"sample": latents, "timestep": times, "encoder_hidden_states": torch.cat([row[0] for row in words])}
         if self._large:
             inputs["text_embeds"] = torch.cat([row[1] for row in words])
-            inputs["time_ids"] = self._time_ids(drawings[0].shape).repeat(len(words), 1)
+            inputs["time_ids"] = self.places(drawings[0].shape).repeat(len(words), 1)
         return _guide(drawings, torch.split(self.run(**inputs), 1))
 
     def call(self, **inputs: torch.Tensor) -> torch.Tensor:
@@ -333,7 +334,7 @@ class UNet(Family):
         added = {name: inputs.pop(name) for name in ("text_embeds", "time_ids") if name in inputs}
         return self.network(**inputs, added_cond_kwargs=added or None, return_dict=False)[0]  # type: ignore[no-any-return]
 
-    def _time_ids(self, shape: Shape) -> torch.Tensor:
+    def _places(self, shape: Shape) -> torch.Tensor:
         size = shape.height, shape.width
         dimension = self.pipeline.text_encoder_2.config.projection_dim
         ids = self.pipeline._get_add_time_ids(size, (0, 0), size, self.network.dtype, dimension)  # noqa: SLF001
@@ -379,21 +380,21 @@ class Flux(Family):
             "encoder_hidden_states": torch.cat([row[0] for row in words]),
             "pooled_projections": torch.cat([row[1] for row in words]),
             "txt_ids": words[0][2],
-            "img_ids": self._places(drawings[0].shape, words[0][0].dtype),
+            "img_ids": self.places(drawings[0].shape),
         }
         if self.network.config.guidance_embeds:
             scales = [drawing.request.guidance_scale for drawing in drawings]
-            inputs["guidance"] = torch.tensor(scales, dtype=torch.float32).to(self.device)
+            inputs["guidance"] = self._sent(torch.tensor(scales, dtype=torch.float32))
         return torch.split(self.run(**inputs), 1)
 
     def call(self, **inputs: torch.Tensor) -> torch.Tensor:
         """Call it with the empty dictionary that the pipeline passes, or it would be compiled anew."""
         return self.network(**inputs, joint_attention_kwargs={}, return_dict=False)[0]  # type: ignore[no-any-return]
 
-    def _places(self, shape: Shape, dtype: torch.dtype) -> torch.Tensor:
+    def _places(self, shape: Shape) -> torch.Tensor:
         _, _, height, width = self._size(shape)
         size = height // 2, width // 2
-        return self.pipeline._prepare_latent_image_ids(1, *size, self.device, dtype)  # type: ignore[no-any-return]  # noqa: SLF001
+        return self.pipeline._prepare_latent_image_ids(1, *size, self.device, self.network.dtype)  # type: ignore[no-any-return]  # noqa: SLF001
 
     def _pack(self, latents: torch.Tensor) -> torch.Tensor:
         return self.pipeline._pack_latents(latents, *latents.shape)  # type: ignore[no-any-return]  # noqa: SLF001
