@@ -53,6 +53,9 @@ def hasten(family: Family) -> None:
     for block in family.network.modules():
         if type(block).__name__ in REGIONS:
             block.compile(fullgraph=True, dynamic=True)
+    for norm in family.pipeline.vae.decoder.modules():
+        if type(norm) is torch.nn.GroupNorm:
+            norm.__class__ = ChannelsLastNorm
     family.pipeline.vae.decoder.compile(fullgraph=True, dynamic=True)
     family.decoder = Graphs(_decoder(family))
     for name, part in family.pipeline.components.items():
@@ -68,6 +71,8 @@ def slow(family: Family) -> None:
         part.__dict__.pop("forward", None)
         for block in part.modules():
             block._compiled_call_impl = None  # noqa: SLF001  what `compile` has set, and nothing takes back
+            if type(block) is ChannelsLastNorm:
+                block.__class__ = torch.nn.GroupNorm  # type: ignore[assignment]
 
 
 def _whole_or_in_blocks(family: Family) -> Callable[..., torch.Tensor]:
@@ -148,6 +153,25 @@ class Graphs:
         self._pool = self._pool or graph.pool()
         self._graphs[key] = graph, inputs, output
         return result
+
+
+class ChannelsLastNorm(torch.nn.GroupNorm):
+    """Group norm as suits pictures whose channels lie side by side: over the pixels of each, then over the channels of a group.
+
+    Compiled as it usually is, in one go, it reads a few bytes here and a few there: nearly half of a decoder's time.
+    """
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:  # noqa: A002  its name in torch
+        """Normalize (rows, channels, …)."""
+        exact = input.float()
+        variances, means = torch.var_mean(exact.flatten(2), dim=2, correction=0)
+        variances, means = (each.view(len(input), self.num_groups, -1) for each in (variances, means))
+        mean = means.mean(2, keepdim=True)
+        variance = variances.mean(2, keepdim=True) + (means - mean).square().mean(2, keepdim=True)
+        shape = (*input.shape[:2], *[1] * (input.ndim - 2))
+        mean, scale = (each.expand_as(means).reshape(shape) for each in (mean, torch.rsqrt(variance + self.eps)))
+        weight, bias = (each.float().view(shape[1:]) for each in (self.weight, self.bias))
+        return ((exact - mean) * (scale * weight) + bias).to(input.dtype)
 
 
 class Fp8Linear(torch.nn.Module):

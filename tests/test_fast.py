@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+import pytest
 import torch
 
 from bot.families import Flux
-from bot.fast import Fp8Linear, hasten, quantize, rest, slow
+from bot.fast import ChannelsLastNorm, Fp8Linear, hasten, quantize, rest, slow
 from bot.models import ROWS
 from tests.fakes.pipelines import build
-
-if TYPE_CHECKING:
-    import pytest
 
 
 @torch.inference_mode()
@@ -34,6 +30,21 @@ def test_only_large_layers_of_blocks_that_see_every_pixel_go_into_eight_bits(mon
     assert not [name for name in small if "norm" in name or "embed" in name]
 
 
+@torch.inference_mode()
+@pytest.mark.parametrize("shape", [(2, 64, 6, 10), (1, 64, 33)])
+def test_a_norm_over_pixels_first_is_the_usual_one(shape: tuple[int, ...]) -> None:
+    torch.manual_seed(0)
+    norm = torch.nn.GroupNorm(8, 64)
+    torch.nn.init.normal_(norm.weight)
+    torch.nn.init.normal_(norm.bias)
+    given = 30 + torch.randn(shape) * torch.rand(64).view(
+        -1, *[1] * (len(shape) - 2)
+    )  # far from zero: no digits may cancel out
+    expected = norm(given)
+    norm.__class__ = ChannelsLastNorm
+    assert torch.allclose(norm(given), expected, atol=1e-4)
+
+
 def test_nothing_is_left_running_for_a_snapshot() -> None:
     rest()
     assert float(torch.ones(2).sum()) == 2
@@ -45,6 +56,8 @@ def test_what_a_gpu_does_not_bear_is_taken_back(monkeypatch: pytest.MonkeyPatch)
     family = Flux(pipeline, ROWS["flux-schnell"], "cpu")
     hasten(family)
     assert pipeline.transformer.transformer_blocks[0]._compiled_call_impl
+    assert type(pipeline.vae.decoder.conv_norm_out) is ChannelsLastNorm
     slow(family)
+    assert type(pipeline.vae.decoder.conv_norm_out) is torch.nn.GroupNorm
     assert not [part for part in pipeline.transformer.modules() if part._compiled_call_impl]
     assert (family.run, family.decoder) == (family.call, family.call_decoder)
