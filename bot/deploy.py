@@ -7,7 +7,8 @@
     imagine status --modal                                    what is up, what waits, how long it takes
 
 Three kinds of containers: `web` takes commands and stays awake; `courier` sees each job through and talks to people;
-`Generator` and `SmallGenerator` draw, one pool of GPUs for each model, and hold no secret at all.
+`Generator` and `SmallGenerator` draw, one pool of GPUs for each model, and hold no secret at all. Now and then, `sweep`
+looks whether a job has fallen between them.
 
 Every container imports this file, and its image is all that it finds there. What one of them alone has installed is
 imported within its own functions, or under `light.imports()`. Nothing here may depend on the environment of whoever
@@ -69,6 +70,9 @@ DRAWINGS: Final = 4  # at most in one container: they share its GPU step by step
 ABREAST: Final = 2  # what Modal aims at: the next one is there when the first is done, and more wake another GPU
 COMMANDS: Final = 100  # at a time in one `web`: each takes milliseconds
 JOBS: Final = 200  # at a time in one `courier`: each mostly waits
+SWEEPING: Final = 2  # minutes between two looks for jobs that nobody carries
+LATE: Final = 1 * MINUTES  # after which whoever took a job has handed it over, has taken it back, or is no more
+OWED: Final = 24 * 60 * MINUTES  # for so long a job is handed over again that no courier can see through
 ANSWERS: Final = 8  # seconds in which Modal says something, if it can be reached; its client would try for a minute
 STOP_WITHIN: Final = 1.0  # seconds between two looks at whether a drawing is still wanted
 LOOK_AGAIN: Final = 2.0  # seconds between two looks at whether the GPU is awake
@@ -77,6 +81,16 @@ CHAT: Final = ("SLACK_SIGNING_SECRET", "SLACK_BOT_TOKEN", "DISCORD_PUBLIC_KEY", 
 WEIGHTS: Final = "/weights"
 COMPILED: Final = "/compiled"  # what one container has compiled, the next one finds: three minutes become half a minute
 STATE: Final = "{:16}{:>12}{:>10}{:>16}"  # the columns of `imagine status --modal`
+
+# How a call ends that Modal will not start again. While it is under way, asking for its result raises TimeoutError.
+ENDED: Final = (
+    RuntimeError,
+    modal.exception.RemoteError,
+    modal.exception.FunctionTimeoutError,
+    modal.exception.InternalFailure,
+    modal.exception.OutputExpiredError,
+    modal.exception.NotFoundError,
+)
 
 LOST: Final = Phrase("The GPU broke off in the middle, twice. Please try again in a minute, or ask for less at a time.")
 TOO_LONG: Final = Phrase("That took more than {minutes} minutes, so I stopped it. Please try it smaller, or with fewer steps.")
@@ -110,6 +124,8 @@ weights: Final = modal.Volume.from_name("imagine-weights", create_if_missing=Tru
 compiled: Final = modal.Volume.from_name("imagine-compiled", create_if_missing=True)
 jobs: Final = modal.Dict.from_name("imagine-jobs", create_if_missing=True)
 pictures: Final = modal.Dict.from_name("imagine-pictures", create_if_missing=True)
+waiting: Final = modal.Dict.from_name("imagine-waiting", create_if_missing=True)  # the jobs that somebody waits for
+carriers: Final = modal.Dict.from_name("imagine-carriers", create_if_missing=True)  # the one call that carries each of them
 stops: Final = modal.Dict.from_name("imagine-stops", create_if_missing=True)  # the drawings that nobody waits for any more
 fetches: Final = modal.Dict.from_name("imagine-fetches", create_if_missing=True)  # who fetches each model, and since when
 wakes: Final = modal.Dict.from_name("imagine-wakes", create_if_missing=True)  # seconds that each model last took to wake
@@ -138,18 +154,48 @@ async def _parts() -> AsyncIterator["doors.Parts"]:
             slack=platforms.in_slack(os.environ, session, _desk()),
             discord=platforms.in_discord(os.environ, session, _desk()),
             page=None,  # anybody on the internet could draw with it
-            pictures=ModalStore(jobs, pictures).pictures,
+            pictures=_store().pictures,
             health=lambda: {"models": list(MODELS), "platforms": platforms.states()},
         )
 
 
+def _store() -> "ModalStore":
+    return ModalStore(jobs, pictures, waiting)
+
+
 def _desk() -> "Desk":
-    return Desk(ModalStore(jobs, pictures), _hand_over, DEFAULT)
+    return Desk(_store(), _hand_over, DEFAULT)
 
 
 async def _hand_over(job: Job) -> None:
     """Hand a job to a courier; by its id, for the courier may be of the next version."""
     await Courier().carry.spawn.aio(job.id)
+
+
+@app.function(
+    image=light, schedule=modal.Period(minutes=SWEEPING), timeout=SWEEPING * MINUTES, max_containers=1, scaledown_window=2
+)
+async def sweep() -> None:
+    """Hand over again what nobody carries: who wrote it down died before it could, or its courier failed each time."""
+    store = _store()
+    for record in await store.unfinished():
+        job, age = record.job, time.time() - record.made
+        if age > OWED:
+            log.error("job %s: no courier has seen it through", job.id)
+            await store.finish(job.id, "given up")
+        elif age > LATE and not await _is_carried(job.id) and (await store.claim(job)).id == job.id:
+            log.warning("job %s: nobody carries it", job.id)
+            await carriers.pop.aio(job.id, None)
+            await _hand_over(job)
+
+
+async def _is_carried(job_id: str) -> bool:
+    """Return whether the call that took a job is under way; while Modal may start it again, it is."""
+    call = await carriers.get.aio(job_id)
+    if call is None:
+        return False
+    ended = await courier.attempt(modal.FunctionCall.from_id(call).get.aio(timeout=0))
+    return isinstance(ended, Exception) and not isinstance(ended, ENDED)
 
 
 @app.cls(
@@ -167,7 +213,7 @@ class Courier:
     @modal.enter()
     async def open(self) -> None:
         """Connect to the platforms; not in the snapshot, which no connection survives."""
-        self._store = ModalStore(jobs, pictures)
+        self._store = _store()
         self._session = platforms.open_session()
         on = {
             "slack": platforms.in_slack(os.environ, self._session, _desk()),
@@ -183,10 +229,21 @@ class Courier:
 
     @modal.method()
     async def carry(self, job_id: str) -> None:
-        """See one job through, from wherever it stands."""
-        record = await self._store.record(job_id)
+        """See one job through, from wherever it stands, unless another call is at it."""
+        if not await _taken(job_id):
+            return
+        record = await self._store.record(job_id)  # not before: whoever carried it until now may have ended it
         if record is not None and record.outcome is None:
-            await self._courier.carry(record)
+            failure = await courier.attempt(self._courier.carry(record))
+            if failure:  # never as what it was: by a TimeoutError, Modal says that a call is still under way
+                raise RuntimeError(f"job {job_id}: {failure!r}") from failure
+        await carriers.pop.aio(job_id, None)
+
+
+async def _taken(job_id: str) -> bool:
+    """Be the one call that carries a job; what Modal starts again is the same call."""
+    me = modal.current_function_call_id()
+    return await carriers.put.aio(job_id, me, skip_if_exists=True) or await carriers.get.aio(job_id) == me
 
 
 async def _draw(job: Job, request: ImageRequest, image: bytes | None) -> abc.AsyncGenerator[Event, None]:
@@ -382,7 +439,7 @@ async def state() -> Sequence[str]:
         for name, kind in kinds.items():
             stats, woke = await kind.get_current_stats.aio(), await wakes.get.aio(name)
             lines.append(STATE.format(name, stats.num_total_runners, stats.backlog, f"{woke:.0f} s" if woke else "").rstrip())
-        return [*lines, *await status.of_jobs(ModalStore(jobs, pictures))]
+        return [*lines, *await status.of_jobs(_store())]
 
 
 @app.local_entrypoint()

@@ -50,7 +50,7 @@ async def reopened(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncItera
         def of(name: str) -> modal.Dict:
             return modal.Dict.from_name(name, create_if_missing=True, client=client)
 
-        yield lambda: nullcontext(ModalStore(of("jobs"), of("pictures")))
+        yield lambda: nullcontext(ModalStore(of("jobs"), of("pictures"), of("waiting")))
 
 
 @pytest.fixture
@@ -498,20 +498,77 @@ async def test_a_reader_never_sees_half_of_what_a_writer_writes(tmp_path: Path) 
     assert all(jobs[: len(some)] == some for some in seen)
 
 
-async def test_the_story_of_a_job_far_away_is_read_within_what_a_press_can_wait() -> None:
+class Far:
+    """A `ModalStore`, and the dictionaries and the server behind it."""
+
+    def __init__(self, server: ModalServer, client: modal.Client) -> None:
+        self.server = server
+        self.jobs, self.waiting = (modal.Dict.from_name(name, create_if_missing=True, client=client) for name in ("j", "w"))
+        self.store = ModalStore(self.jobs, None, self.waiting)
+
+
+@pytest.fixture
+async def far() -> AsyncIterator[Far]:
     async with ModalServer() as server, server.client() as client:
-        jobs = modal.Dict.from_name("jobs", create_if_missing=True, client=client)
-        store, job = ModalStore(jobs, None), a_job()
-        await store.claim(job)
-        for number in range(10):
-            await store.note(job.id, last=number)
+        yield Far(server, client)
 
-        async def get(key: str) -> Any:
-            await asyncio.sleep(0.1)
-            return await jobs.get.aio(key)
 
-        far = ModalStore(SimpleNamespace(get=SimpleNamespace(aio=get)), None)
-        record = await asyncio.wait_for(far.record(job.id), RECALL)
-        assert record
-        assert record.notes == {"last": 9}
-        assert await far.record("0" * 24) is None
+async def refuse(*_: object, **__: object) -> None:
+    raise ConnectionError
+
+
+async def test_a_job_whose_writer_dies_before_its_claim_is_found_and_can_be_claimed(far: Far) -> None:
+    job, nowhere = a_job(), SimpleNamespace(put=SimpleNamespace(aio=refuse))
+    with pytest.raises(ConnectionError):
+        await ModalStore(nowhere, None, far.waiting).claim(job)
+    [record] = await far.store.unfinished()
+    assert record.job == job
+    assert await far.store.claim(job) == job
+    await far.store.finish(job.id, "posted")
+    assert await far.store.unfinished() == []
+
+
+async def test_a_job_whose_courier_dies_just_after_its_end_is_not_waited_for(far: Far) -> None:
+    job = a_job()
+    await far.store.claim(job)
+    await far.store.cancel(job.id)
+    immortal = SimpleNamespace(pop=SimpleNamespace(aio=refuse))
+    with pytest.raises(ConnectionError):
+        await ModalStore(far.jobs, None, immortal).finish(job.id, "posted")
+    assert await far.store.unfinished() == []
+    assert [name async for name in far.waiting.keys.aio()] == []
+
+
+async def test_one_look_serves_all_who_wait_to_hear_of_a_cancel(far: Far, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bot.store.LOOK_AGAIN", 0.01)
+    jobs = [a_job() for _ in range(50)]
+    for job in jobs:
+        await far.store.cancel(job.id)
+    await asyncio.wait_for(asyncio.gather(*(far.store.cancelled(job.id) for job in jobs)), 5)
+    assert far.server.calls["DictContents"] == 1
+
+
+async def test_a_job_that_is_over_takes_no_memory(far: Far) -> None:
+    job = a_job()
+    await far.store.claim(job)
+    await far.store.note(job.id, attempts=1)
+    await far.store.finish(job.id, "posted")
+    assert await far.store.record(job.id)
+    assert far.store._lengths == {}
+
+
+async def test_the_story_of_a_job_far_away_is_read_within_what_a_press_can_wait(far: Far) -> None:
+    job = a_job()
+    await far.store.claim(job)
+    for number in range(10):
+        await far.store.note(job.id, last=number)
+
+    async def get(key: str) -> Any:
+        await asyncio.sleep(0.1)
+        return await far.jobs.get.aio(key)
+
+    slow = ModalStore(SimpleNamespace(get=SimpleNamespace(aio=get)), None, None)
+    record = await asyncio.wait_for(slow.record(job.id), RECALL)
+    assert record
+    assert record.notes == {"last": 9}
+    assert await slow.record("0" * 24) is None
