@@ -74,7 +74,7 @@ SWEEPING: Final = 2  # minutes between two looks for jobs that nobody carries
 LATE: Final = 1 * MINUTES  # after which whoever took a job has handed it over, has taken it back, or is no more
 OWED: Final = 24 * 60 * MINUTES  # for so long a job is handed over again that no courier can see through
 ANSWERS: Final = 8  # seconds in which Modal says something, if it can be reached; its client would try for a minute
-STOP_WITHIN: Final = 1.0  # seconds between two looks at whether a drawing is still wanted
+STOP_WITHIN: Final = 0.25  # seconds between two looks at whether a drawing is still wanted
 LOOK_AGAIN: Final = 2.0  # seconds between two looks at whether the GPU is awake
 
 CHAT: Final = ("SLACK_SIGNING_SECRET", "SLACK_BOT_TOKEN", "DISCORD_PUBLIC_KEY", "DISCORD_APPLICATION_ID", "DISCORD_BOT_TOKEN")
@@ -334,12 +334,12 @@ class _Generator:
 
 def _wanted(events: Iterator[Event], call: str) -> Iterator[Event]:
     """Yield events, and look now and then whether anybody still waits for them."""
-    looked = time.monotonic()
+    looked = -STOP_WITHIN  # at once: whoever waited for it to begin may have gone meanwhile
     for event in events:
         yield event
         if call and time.monotonic() - looked > STOP_WITHIN:
             looked = time.monotonic()
-            if stops.contains(call):
+            if stops.pop(call, None) is not None:
                 return
 
 

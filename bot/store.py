@@ -34,7 +34,7 @@ T = TypeVar("T")
 Work: TypeAlias = "Callable[[sqlite3.Connection], T]"
 
 KEPT_FOR: Final = 30 * 24 * 3600  # seconds: how long jobs and pictures can be asked for again
-LOOK_AGAIN: Final = 1.0  # seconds between two looks at which jobs are cancelled, where another machine may say so
+LOOK_AGAIN: Final = 0.25  # seconds between two looks at which jobs are cancelled, where another machine may say so
 
 AT_ONCE: Final = 8  # entries of a job's log that are asked for together: few jobs have more, and somebody waits for the answer
 

@@ -12,6 +12,7 @@ import os
 import re
 import signal
 import sys
+import time
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -223,6 +224,37 @@ async def test_whoever_talks_may_die_and_the_picture_comes_once(cloud: Cloud, sl
     await slack.command(cloud.url, "a blue whale --steps 1", patience=PATIENCE)
     await until(lambda: len(posted(slack)) > 1, PATIENCE)
     assert len(posted(slack)) == 2
+
+
+class Rest:
+    """Whether a process has computed next to nothing for a moment; to be asked again and again."""
+
+    def __init__(self, process: int) -> None:
+        self._stat = Path(f"/proc/{process}/stat")
+        self._since, self._before = time.monotonic(), self._computed()
+
+    def __call__(self) -> bool:
+        if time.monotonic() - self._since < 0.3:
+            return False
+        computed = self._computed() - self._before
+        self._since, self._before = time.monotonic(), self._computed()
+        return computed < 5
+
+    def _computed(self) -> int:
+        """Return hundredths of a second."""
+        numbers = self._stat.read_text().rpartition(")")[2].split()
+        return int(numbers[11]) + int(numbers[12])
+
+
+async def test_a_cancel_reaches_the_generator_within_a_moment(cloud: Cloud, slack: SlackServer) -> None:
+    await slack.command(cloud.url, SLOW)
+    await until(lambda: drawing(slack) and cloud.generators(), PATIENCE)
+    [status] = [message for message in slack.messages if message.ephemeral_to is None]
+    [generator] = cloud.generators()
+    await slack.click(cloud.url, status, "Cancel")
+    await until(lambda: "Cancelled." in status.plain, 3)
+    await until(Rest(generator), 3)
+    assert not posted(slack)
 
 
 async def test_a_second_deployment_loses_nothing(cloud: Cloud, slack: SlackServer) -> None:
