@@ -128,18 +128,21 @@ class LocalStore:
         home.chmod(0o700)  # prompts are in there, and addresses that anybody could answer to
         self._pictures, self._files = home / "pictures", home / "files"
         self._path = home / "jobs.sqlite3"
-        self._thread = ThreadPoolExecutor(1, "store")  # the connection is used here only
+        self._thread = ThreadPoolExecutor(1, "store")  # the connection that writes is used here only
         self._waiting: list[tuple[Work[Any], asyncio.Future[Any]]] = []
         self._writing: asyncio.Task[None] | None = None
         self._cancelled: defaultdict[str, asyncio.Event] = defaultdict(asyncio.Event)  # of jobs that somebody carries
         self._database: sqlite3.Connection
+        self._reader: sqlite3.Connection
 
     async def __aenter__(self) -> Self:
         self._database = await self._in_thread(self._open)
+        self._reader = sqlite3.connect(self._path, isolation_level=None)
         await self.forget()
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        self._reader.close()
         await self._in_thread(self._database.close)
         self._thread.shutdown()
 
@@ -168,22 +171,21 @@ class LocalStore:
         await self._write(lambda database: database.execute(update, (outcome, time.time(), job_id)))
 
     async def record(self, job_id: str) -> Record | None:
-        found = await self._select("WHERE id = ?", job_id)
+        found = self._select("WHERE id = ?", job_id)
         return found[0] if found else None
 
     async def unfinished(self) -> Sequence[Record]:
-        return await self._select("WHERE outcome IS NULL ORDER BY made, rowid")
+        return self._select("WHERE outcome IS NULL ORDER BY made, rowid")
 
     async def durations(self, last: int) -> Sequence[float]:
         query = "SELECT ended - made FROM jobs WHERE ended IS NOT NULL ORDER BY ended DESC LIMIT ?"
-        rows = await self._in_thread(lambda: self._database.execute(query, (last,)).fetchall())
-        return [seconds for (seconds,) in rows]
+        return [seconds for (seconds,) in self._read(query, last)]
 
-    async def _select(self, which: str, *values: str) -> list[Record]:
+    def _select(self, which: str, *values: str) -> list[Record]:
         query = f"SELECT job, notes, outcome, made FROM jobs {which}"  # noqa: S608  `which` is one of the two above
-        rows = await self._in_thread(lambda: self._database.execute(query, values).fetchall())
         return [
-            Record(job=Job.load(job), notes=json.loads(notes), outcome=outcome, made=made) for job, notes, outcome, made in rows
+            Record(job=Job.load(job), notes=json.loads(notes), outcome=outcome, made=made)
+            for job, notes, outcome, made in self._read(query, *values)
         ]
 
     async def keep(self, job_id: str, pictures: Sequence[Picture]) -> None:
@@ -225,8 +227,8 @@ class LocalStore:
     async def cancelled(self, job_id: str) -> None:
         try:
             event = self._cancelled[job_id]  # before we look, or it could come in between
-            record = await self.record(job_id)
-            if record is None or not record.notes.get("cancelled"):
+            query = "SELECT 1 FROM jobs WHERE id = ? AND json_extract(notes, '$.cancelled')"
+            if not self._read(query, job_id):
                 await event.wait()
         finally:
             self._cancelled.pop(job_id, None)
@@ -237,8 +239,7 @@ class LocalStore:
 
     async def recall(self, name: str) -> str | None:
         query = "SELECT text FROM papers WHERE name = ?"
-        found = await self._in_thread(lambda: self._database.execute(query, (name,)).fetchone())
-        return found[0] if found else None
+        return next((text for (text,) in self._read(query, name)), None)
 
     async def once(self, name: str) -> bool:
         insert = "INSERT INTO papers (name, text, made, forever) VALUES (?, '', ?, 0) ON CONFLICT (name) DO NOTHING"
@@ -288,6 +289,10 @@ class LocalStore:
         for path in self._files.glob("*"):
             if path.stat().st_mtime < older_than:
                 path.unlink()
+
+    def _read(self, query: str, *values: object) -> list[Any]:
+        """Read on the spot: that takes microseconds, a tenth of what a thread would cost, and no writer holds a reader up."""
+        return self._reader.execute(query, values).fetchall()
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)

@@ -12,7 +12,7 @@ import sqlite3
 import sys
 import textwrap
 import time
-from contextlib import AbstractAsyncContextManager, nullcontext
+from contextlib import AbstractAsyncContextManager, closing, nullcontext
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
@@ -485,6 +485,20 @@ async def test_the_folder_is_made_where_there_is_none(tmp_path: Path) -> None:
     assert (tmp_path / "a" / "b" / "jobs.sqlite3").exists()
 
 
+async def test_who_reads_waits_for_nobody_who_writes(tmp_path: Path) -> None:
+    async with LocalStore(tmp_path) as store:
+        await store.remember("x", "before")
+        other = sqlite3.connect(tmp_path / "jobs.sqlite3", isolation_level=None)
+        with closing(other):
+            other.execute("BEGIN IMMEDIATE")
+            writing = asyncio.create_task(store.remember("x", "after"))
+            assert await asyncio.wait_for(store.recall("x"), 1) == "before"
+            assert not writing.done()
+            other.execute("COMMIT")
+            await writing
+            assert await store.recall("x") == "after"
+
+
 async def test_a_reader_never_sees_half_of_what_a_writer_writes(tmp_path: Path) -> None:
     async with LocalStore(tmp_path) as writer, LocalStore(tmp_path) as reader:
         jobs = [a_job() for _ in range(200)]
@@ -492,6 +506,7 @@ async def test_a_reader_never_sees_half_of_what_a_writer_writes(tmp_path: Path) 
         seen = [await waiting_in(reader)]
         while not writing.done():
             seen.append(await waiting_in(reader))
+            await asyncio.sleep(0)
         await writing
         seen.append(await waiting_in(reader))
     assert seen[-1] == jobs
