@@ -144,6 +144,7 @@ with light.imports():  # type: ignore[no-untyped-call]
 @modal.asgi_app()
 def web() -> "FastAPI":
     """Take commands, at once: one container is always awake."""
+    doors.collect_rarely()
     return doors.create(_parts)
 
 
