@@ -155,7 +155,7 @@ async def _parts() -> AsyncIterator["doors.Parts"]:
             slack=platforms.in_slack(os.environ, session, _desk()),
             discord=platforms.in_discord(os.environ, session, _desk()),
             page=None,  # anybody on the internet could draw with it
-            pictures=_store().pictures,
+            picture=_store().png,
             health=lambda: {"models": list(MODELS), "platforms": platforms.states()},
         )
 

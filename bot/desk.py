@@ -196,8 +196,9 @@ class Desk:
     async def cancel(self, press: Press, caller: Caller, moderator: Moderator) -> str:
         """Stop a job that waits or is drawn; return what to say."""
         record = await self._soon(self.store.record(press.job_id))
-        drawn = await self._soon(self.store.pictures(press.job_id))
-        if record is None or record.outcome is not None or drawn:
+        if record is None or record.outcome is not None:
+            raise Told(TOO_LATE)
+        if await self._soon(self.store.png(press.job_id, 0)):  # drawn, and on its way
             raise Told(TOO_LATE)
         await self._allow(press, caller, record, moderator)
         await self._soon(self.store.cancel(press.job_id))

@@ -182,7 +182,7 @@ async def parts(
                 "platforms": {"page": "on", **states(environ)},
             }
 
-        yield Parts(slack=slack, discord=discord, page=page, pictures=store.pictures, health=health)
+        yield Parts(slack=slack, discord=discord, page=page, picture=store.png, health=health)
 
 
 def serve(host: str, port: int) -> None:

@@ -95,6 +95,9 @@ class Store(Protocol):
     async def pictures(self, job_id: str) -> Sequence[Picture]:
         """Return the kept pictures of a job, in order; none if there are none."""
 
+    async def png(self, job_id: str, index: int) -> bytes | None:
+        """Return the file of one kept picture."""
+
     async def drop(self, job_id: str) -> None:
         """Delete the pictures of a job."""
 
@@ -216,6 +219,9 @@ class LocalStore:
 
         return await asyncio.to_thread(read)
 
+    async def png(self, job_id: str, index: int) -> bytes | None:
+        return await asyncio.to_thread(_content, self._pictures / job_id / f"{index}.png")
+
     async def drop(self, job_id: str) -> None:
         await asyncio.to_thread(shutil.rmtree, self._pictures / job_id, ignore_errors=True)
 
@@ -255,11 +261,7 @@ class LocalStore:
         await asyncio.to_thread(write)
 
     async def file(self, name: str) -> bytes | None:
-        def read() -> bytes | None:
-            path = self._files / name
-            return path.read_bytes() if path.is_file() else None
-
-        return await asyncio.to_thread(read)
+        return await asyncio.to_thread(_content, self._files / name)
 
     def folder(self, job_id: str) -> Path:
         """Return where the pictures of a job are kept."""
@@ -325,6 +327,10 @@ class LocalStore:
                 return [work(self._database) for work in works]
         except Exception as error:  # noqa: BLE001  it is raised where its caller waits
             return [error] if len(works) == 1 else [self._transactions([work])[0] for work in works]
+
+
+def _content(path: Path) -> bytes | None:
+    return path.read_bytes() if path.is_file() else None
 
 
 class ModalStore:
@@ -428,6 +434,10 @@ class ModalStore:
         if None in pngs:  # each entry is forgotten at its own time
             return []
         return [Picture(png=png, request=ImageRequest.restore(each)) for png, each in zip(pngs, requests, strict=True)]
+
+    async def png(self, job_id: str, index: int) -> bytes | None:
+        content: bytes | None = await self._pictures.get.aio(f"{job_id} {index}")
+        return content
 
     async def drop(self, job_id: str) -> None:
         requests = json.loads(await self._pictures.get.aio(job_id) or "[]")

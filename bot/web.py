@@ -9,7 +9,7 @@ import asyncio
 import gc
 import ipaddress
 import logging
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -27,7 +27,7 @@ from bot import __version__, command, page, texts, upload
 from bot.desk import Caller
 from bot.discord import Discord
 from bot.errors import BadRequest, Stranger, Told
-from bot.request import JOB_ID, Picture
+from bot.request import JOB_ID
 from bot.slack import Slack
 
 LARGEST: Final = 1_000_000  # bytes: no command of either platform comes near
@@ -52,7 +52,7 @@ class Parts:
     slack: Slack | None
     discord: Discord | None
     page: page.Page | None
-    pictures: Callable[[str], Awaitable[Sequence[Picture]]]  # the kept pictures of a job, by its id
+    picture: Callable[[str, int], Awaitable[bytes | None]]  # a kept picture, by its job's id and its place in it
     health: Callable[[], Mapping[str, Any]]
 
 
@@ -123,11 +123,11 @@ async def health(request: Request) -> Mapping[str, Any]:
 
 async def picture(request: Request, job_id: str, index: int) -> Response:
     """Serve a kept picture to whoever knows its job's id, which cannot be guessed."""
-    kept = await _parts(request).pictures(job_id) if JOB_ID.fullmatch(job_id) else []
-    if not 0 <= index < len(kept):
+    kept = await _parts(request).picture(job_id, index) if JOB_ID.fullmatch(job_id) else None
+    if kept is None:
         raise HTTPException(HTTPStatus.NOT_FOUND)
     headers = {"Cache-Control": "private, max-age=31536000, immutable", "X-Content-Type-Options": "nosniff"}
-    return Response(kept[index].png, media_type="image/png", headers=headers)
+    return Response(kept, media_type="image/png", headers=headers)
 
 
 async def preview(request: Request, job_id: str, number: int) -> Response:

@@ -221,6 +221,13 @@ async def test_pictures_are_kept_in_order_with_the_request_that_draws_each_alone
     assert await store.pictures("job") == drawn(request)
 
 
+async def test_one_picture_is_read_by_itself(store: Store) -> None:
+    request = a_request(n=3)
+    await store.keep("job", drawn(request))
+    assert await store.png("job", 1) == drawn(request)[1].png
+    assert [await store.png("job", 3), await store.png("job", -1), await store.png("nobody", 0)] == [None] * 3
+
+
 async def test_pictures_kept_again_are_there_once(store: Store) -> None:
     request = a_request(n=3)
     await store.keep("job", drawn(request))
