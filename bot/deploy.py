@@ -32,6 +32,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import modal
+import modal.experimental
 
 from bot.errors import BadRequest, Told
 from bot.models import DEFAULT, LARGE, MODELS, ROWS, SMALL
@@ -248,7 +249,7 @@ async def _taken(job_id: str) -> bool:
 
 
 async def _draw(job: Job, request: ImageRequest, image: bytes | None) -> abc.AsyncGenerator[Event, None]:
-    """Have a job drawn; where the container dies over it, once more in another."""
+    """Have a job drawn; where the container dies over it, or fails for no reason that can be told, once more in another."""
     for again in (True, False):
         try:
             async with aclosing(_events(request, image)) as events:
@@ -260,6 +261,10 @@ async def _draw(job: Job, request: ImageRequest, image: bytes | None) -> abc.Asy
             log.warning("job %s: the generator was lost: %s", job.id, error)
             if not again:
                 raise Told(LOST) from error
+        except RuntimeError as error:
+            log.warning("job %s: the generator failed: %s", job.id, error)
+            if not again:
+                raise
         else:
             return
 
@@ -320,6 +325,7 @@ class _Generator:
         except Told:
             raise
         except Exception:  # noqa: BLE001  the caller has no torch, and could not unpack torch's own exceptions
+            modal.experimental.stop_fetching_inputs()  # a GPU that went wrong, or was restored wrongly, does not mend itself
             raise RuntimeError(traceback.format_exc()) from None
         finally:
             self._inside -= 1

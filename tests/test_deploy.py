@@ -29,7 +29,7 @@ from bot.store import ModalStore
 from tests.fakes.modal import ModalServer
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+    from collections.abc import AsyncGenerator, AsyncIterator, Generator, Mapping, Sequence
 
 ROOT = Path(__file__).parent.parent
 SECRETS = {"imagine-chat": dict.fromkeys(deploy.CHAT, "x")}
@@ -453,6 +453,7 @@ class Pool:
 
 
 DONE = Finished((), 1.0)
+BROKE = RuntimeError("CUDA error: an illegal memory access was encountered")
 DIED, FAILED = modal.exception.RemoteError("the container was killed"), modal.exception.InternalFailure("no container")
 TIMED_OUT = modal.exception.FunctionTimeoutError("900 s")
 
@@ -475,7 +476,7 @@ async def drawn(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> list[Event]:
 
 
 @pytest.mark.usefixtures("dicts")
-@pytest.mark.parametrize("lost", [DIED, FAILED], ids=["killed", "never started"])
+@pytest.mark.parametrize("lost", [DIED, FAILED, BROKE], ids=["killed", "never started", "broken"])
 async def test_a_drawing_whose_container_is_lost_is_drawn_once_more(lost: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
     pool = Pool([Started(), lost], [Started(), DONE])
     assert await drawn(pool, monkeypatch) == [Started(), Started(), DONE]
@@ -513,6 +514,36 @@ async def test_who_wakes_a_gpu_is_told_how_long_that_took_the_last_time(
     assert waking == Waking(41.0)
     assert [event for event in events if event != waking] == [Started(), DONE]
     assert 0.1 <= await dicts["wakes"].get.aio("sketch") < 41
+
+
+@pytest.mark.usefixtures("dicts")
+async def test_a_drawing_that_fails_in_two_containers_is_a_fault_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(RuntimeError, match="CUDA error"):
+        await drawn(Pool([Started(), BROKE], [BROKE]), monkeypatch)
+
+
+class Unsound:
+    """A generator that came out of a snapshot with its GPU broken."""
+
+    def generate(self, _request: ImageRequest, **_more: object) -> Generator[Event, None, None]:
+        yield Started()
+        raise BROKE
+
+    def warm(self) -> None:
+        """Be warm."""
+
+    rest = warm
+
+
+@pytest.mark.filterwarnings("ignore:.* is executing locally")
+def test_a_container_whose_gpu_is_broken_takes_no_more_drawings(monkeypatch: pytest.MonkeyPatch) -> None:
+    stopped: list[bool] = []
+    monkeypatch.setattr("modal.experimental.stop_fetching_inputs", lambda: stopped.append(True))
+    monkeypatch.setattr("bot.gen.Generator", lambda _model: Unsound())
+    monkeypatch.setattr(deploy, "compiled", SimpleNamespace(commit=lambda: None))
+    with pytest.raises(RuntimeError, match="CUDA error"):
+        list(deploy.pool("sketch").generate.local(compose("a fox", model="sketch")))
+    assert stopped == [True]
 
 
 FETCH = """
