@@ -245,7 +245,10 @@ class LocalStore:
 
     async def recall(self, name: str) -> str | None:
         query = "SELECT text FROM papers WHERE name = ?"
-        return next((text for (text,) in self._read(query, name)), None)
+        # In the thread, one after the other: read on the spot, a crowd's commands come to their claims in the same moment, and
+        # the clock of each runs out over all the others.
+        found = await self._in_thread(lambda: self._database.execute(query, (name,)).fetchone())
+        return found[0] if found else None
 
     async def once(self, name: str) -> bool:
         insert = "INSERT INTO papers (name, text, made, forever) VALUES (?, '', ?, 0) ON CONFLICT (name) DO NOTHING"

@@ -494,16 +494,19 @@ async def test_the_folder_is_made_where_there_is_none(tmp_path: Path) -> None:
 
 async def test_who_reads_waits_for_nobody_who_writes(tmp_path: Path) -> None:
     async with LocalStore(tmp_path) as store:
-        await store.remember("x", "before")
+        job = a_job()
+        await store.claim(job)
         other = sqlite3.connect(tmp_path / "jobs.sqlite3", isolation_level=None)
         with closing(other):
             other.execute("BEGIN IMMEDIATE")
-            writing = asyncio.create_task(store.remember("x", "after"))
-            assert await asyncio.wait_for(store.recall("x"), 1) == "before"
+            writing = asyncio.create_task(store.note(job.id, ts="1.2"))
+            record = await asyncio.wait_for(store.record(job.id), 1)
+            assert record
+            assert record.notes == {}
             assert not writing.done()
             other.execute("COMMIT")
             await writing
-            assert await store.recall("x") == "after"
+            assert await waiting_in(store) == [job]
 
 
 async def test_a_reader_never_sees_half_of_what_a_writer_writes(tmp_path: Path) -> None:
