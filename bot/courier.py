@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 from bot.errors import BadRequest, Busy, Refused, Told, Undelivered
 from bot.request import Event, Finished, ImageRequest, Job, Picture, Queued, Started, Step, Waking, effort, settings
 from bot.texts import ENGLISH, Phrase, say
-from bot.upload import vet
+from bot.upload import vetted
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
@@ -120,7 +120,6 @@ class Courier:
     def __init__(self, *, draw: Draw, store: Store, platforms: Mapping[str, Platform]) -> None:
         self._draw, self._store, self._platforms = draw, store, platforms
         self._speeds = Speeds(store)
-        self._vetting = asyncio.Lock()  # a large picture takes much memory, one at a time
 
     async def carry(self, record: Record) -> None:
         """See a job through, from wherever it stands, and write down how it ended."""
@@ -224,8 +223,7 @@ class Courier:
             if not isinstance(fetched, bytes):
                 log.warning("job %s: its picture did not come: %s", job.id, fetched)
                 raise Told(LOST_START)
-            async with self._vetting:
-                kept = await asyncio.to_thread(vet, fetched)
+            kept = await vetted(fetched)
             await self._store.keep_file(job.request.image, kept)
         return kept
 

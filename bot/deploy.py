@@ -7,7 +7,8 @@
     imagine status --modal                                    what is up, what waits, how long it takes
 
 Three kinds of containers: `web` takes commands and stays awake; `courier` sees each job through and talks to people;
-`Generator` and `SmallGenerator` draw, one pool of GPUs for each model, and hold no secret at all.
+`Generator` and `SmallGenerator` draw, one pool of GPUs for each model, and hold no secret at all. Now and then, `sweep`
+looks whether a job has fallen between them.
 
 Every container imports this file, and its image is all that it finds there. What one of them alone has installed is
 imported within its own functions, or under `light.imports()`. Nothing here may depend on the environment of whoever
@@ -31,6 +32,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import modal
+import modal.experimental
 
 from bot.errors import BadRequest, Told
 from bot.models import DEFAULT, LARGE, MODELS, ROWS, SMALL
@@ -69,14 +71,27 @@ DRAWINGS: Final = 4  # at most in one container: they share its GPU step by step
 ABREAST: Final = 2  # what Modal aims at: the next one is there when the first is done, and more wake another GPU
 COMMANDS: Final = 100  # at a time in one `web`: each takes milliseconds
 JOBS: Final = 200  # at a time in one `courier`: each mostly waits
+SWEEPING: Final = 2  # minutes between two looks for jobs that nobody carries
+LATE: Final = 1 * MINUTES  # after which whoever took a job has handed it over, has taken it back, or is no more
+OWED: Final = 24 * 60 * MINUTES  # for so long a job is handed over again that no courier can see through
 ANSWERS: Final = 8  # seconds in which Modal says something, if it can be reached; its client would try for a minute
-STOP_WITHIN: Final = 1.0  # seconds between two looks at whether a drawing is still wanted
+STOP_WITHIN: Final = 0.25  # seconds between two looks at whether a drawing is still wanted
 LOOK_AGAIN: Final = 2.0  # seconds between two looks at whether the GPU is awake
 
 CHAT: Final = ("SLACK_SIGNING_SECRET", "SLACK_BOT_TOKEN", "DISCORD_PUBLIC_KEY", "DISCORD_APPLICATION_ID", "DISCORD_BOT_TOKEN")
 WEIGHTS: Final = "/weights"
 COMPILED: Final = "/compiled"  # what one container has compiled, the next one finds: three minutes become half a minute
 STATE: Final = "{:16}{:>12}{:>10}{:>16}"  # the columns of `imagine status --modal`
+
+# How a call ends that Modal will not start again. While it is under way, asking for its result raises TimeoutError.
+ENDED: Final = (
+    RuntimeError,
+    modal.exception.RemoteError,
+    modal.exception.FunctionTimeoutError,
+    modal.exception.InternalFailure,
+    modal.exception.OutputExpiredError,
+    modal.exception.NotFoundError,
+)
 
 LOST: Final = Phrase("The GPU broke off in the middle, twice. Please try again in a minute, or ask for less at a time.")
 TOO_LONG: Final = Phrase("That took more than {minutes} minutes, so I stopped it. Please try it smaller, or with fewer steps.")
@@ -110,6 +125,8 @@ weights: Final = modal.Volume.from_name("imagine-weights", create_if_missing=Tru
 compiled: Final = modal.Volume.from_name("imagine-compiled", create_if_missing=True)
 jobs: Final = modal.Dict.from_name("imagine-jobs", create_if_missing=True)
 pictures: Final = modal.Dict.from_name("imagine-pictures", create_if_missing=True)
+waiting: Final = modal.Dict.from_name("imagine-waiting", create_if_missing=True)  # the jobs that somebody waits for
+carriers: Final = modal.Dict.from_name("imagine-carriers", create_if_missing=True)  # the one call that carries each of them
 stops: Final = modal.Dict.from_name("imagine-stops", create_if_missing=True)  # the drawings that nobody waits for any more
 fetches: Final = modal.Dict.from_name("imagine-fetches", create_if_missing=True)  # who fetches each model, and since when
 wakes: Final = modal.Dict.from_name("imagine-wakes", create_if_missing=True)  # seconds that each model last took to wake
@@ -128,6 +145,7 @@ with light.imports():  # type: ignore[no-untyped-call]
 @modal.asgi_app()
 def web() -> "FastAPI":
     """Take commands, at once: one container is always awake."""
+    doors.collect_rarely()
     return doors.create(_parts)
 
 
@@ -138,18 +156,48 @@ async def _parts() -> AsyncIterator["doors.Parts"]:
             slack=platforms.in_slack(os.environ, session, _desk()),
             discord=platforms.in_discord(os.environ, session, _desk()),
             page=None,  # anybody on the internet could draw with it
-            pictures=ModalStore(jobs, pictures).pictures,
+            picture=_store().png,
             health=lambda: {"models": list(MODELS), "platforms": platforms.states()},
         )
 
 
+def _store() -> "ModalStore":
+    return ModalStore(jobs, pictures, waiting)
+
+
 def _desk() -> "Desk":
-    return Desk(ModalStore(jobs, pictures), _hand_over, DEFAULT)
+    return Desk(_store(), _hand_over, DEFAULT)
 
 
 async def _hand_over(job: Job) -> None:
     """Hand a job to a courier; by its id, for the courier may be of the next version."""
     await Courier().carry.spawn.aio(job.id)
+
+
+@app.function(
+    image=light, schedule=modal.Period(minutes=SWEEPING), timeout=SWEEPING * MINUTES, max_containers=1, scaledown_window=2
+)
+async def sweep() -> None:
+    """Hand over again what nobody carries: who wrote it down died before it could, or its courier failed each time."""
+    store = _store()
+    for record in await store.unfinished():
+        job, age = record.job, time.time() - record.made
+        if age > OWED:
+            log.error("job %s: no courier has seen it through", job.id)
+            await store.finish(job.id, "given up")
+        elif age > LATE and not await _is_carried(job.id) and (await store.claim(job)).id == job.id:
+            log.warning("job %s: nobody carries it", job.id)
+            await carriers.pop.aio(job.id, None)
+            await _hand_over(job)
+
+
+async def _is_carried(job_id: str) -> bool:
+    """Return whether the call that took a job is under way; while Modal may start it again, it is."""
+    call = await carriers.get.aio(job_id)
+    if call is None:
+        return False
+    ended = await courier.attempt(modal.FunctionCall.from_id(call).get.aio(timeout=0))
+    return isinstance(ended, Exception) and not isinstance(ended, ENDED)
 
 
 @app.cls(
@@ -167,7 +215,7 @@ class Courier:
     @modal.enter()
     async def open(self) -> None:
         """Connect to the platforms; not in the snapshot, which no connection survives."""
-        self._store = ModalStore(jobs, pictures)
+        self._store = _store()
         self._session = platforms.open_session()
         on = {
             "slack": platforms.in_slack(os.environ, self._session, _desk()),
@@ -183,14 +231,25 @@ class Courier:
 
     @modal.method()
     async def carry(self, job_id: str) -> None:
-        """See one job through, from wherever it stands."""
-        record = await self._store.record(job_id)
+        """See one job through, from wherever it stands, unless another call is at it."""
+        if not await _taken(job_id):
+            return
+        record = await self._store.record(job_id)  # not before: whoever carried it until now may have ended it
         if record is not None and record.outcome is None:
-            await self._courier.carry(record)
+            failure = await courier.attempt(self._courier.carry(record))
+            if failure:  # never as what it was: by a TimeoutError, Modal says that a call is still under way
+                raise RuntimeError(f"job {job_id}: {failure!r}") from failure
+        await carriers.pop.aio(job_id, None)
+
+
+async def _taken(job_id: str) -> bool:
+    """Be the one call that carries a job; what Modal starts again is the same call."""
+    me = modal.current_function_call_id()
+    return await carriers.put.aio(job_id, me, skip_if_exists=True) or await carriers.get.aio(job_id) == me
 
 
 async def _draw(job: Job, request: ImageRequest, image: bytes | None) -> abc.AsyncGenerator[Event, None]:
-    """Have a job drawn; where the container dies over it, once more in another."""
+    """Have a job drawn; where the container dies over it, or fails for no reason that can be told, once more in another."""
     for again in (True, False):
         try:
             async with aclosing(_events(request, image)) as events:
@@ -202,6 +261,10 @@ async def _draw(job: Job, request: ImageRequest, image: bytes | None) -> abc.Asy
             log.warning("job %s: the generator was lost: %s", job.id, error)
             if not again:
                 raise Told(LOST) from error
+        except RuntimeError as error:
+            log.warning("job %s: the generator failed: %s", job.id, error)
+            if not again:
+                raise
         else:
             return
 
@@ -262,6 +325,7 @@ class _Generator:
         except Told:
             raise
         except Exception:  # noqa: BLE001  the caller has no torch, and could not unpack torch's own exceptions
+            modal.experimental.stop_fetching_inputs()  # a GPU that went wrong, or was restored wrongly, does not mend itself
             raise RuntimeError(traceback.format_exc()) from None
         finally:
             self._inside -= 1
@@ -277,12 +341,12 @@ class _Generator:
 
 def _wanted(events: Iterator[Event], call: str) -> Iterator[Event]:
     """Yield events, and look now and then whether anybody still waits for them."""
-    looked = time.monotonic()
+    looked = -STOP_WITHIN  # at once: whoever waited for it to begin may have gone meanwhile
     for event in events:
         yield event
         if call and time.monotonic() - looked > STOP_WITHIN:
             looked = time.monotonic()
-            if stops.contains(call):
+            if stops.pop(call, None) is not None:
                 return
 
 
@@ -382,7 +446,7 @@ async def state() -> Sequence[str]:
         for name, kind in kinds.items():
             stats, woke = await kind.get_current_stats.aio(), await wakes.get.aio(name)
             lines.append(STATE.format(name, stats.num_total_runners, stats.backlog, f"{woke:.0f} s" if woke else "").rstrip())
-        return [*lines, *await status.of_jobs(ModalStore(jobs, pictures))]
+        return [*lines, *await status.of_jobs(_store())]
 
 
 @app.local_entrypoint()

@@ -98,7 +98,7 @@ class Desk:
             return held
         log.error("job %s was not taken", job.id, exc_info=held)
         # It may yet be written down, or be in somebody's hands, and nobody waits for it any more.
-        await attempt(asyncio.wait_for(self.store.finish(job.id, NOT_TAKEN), TAKE_BACK))
+        await attempt(_within(TAKE_BACK, self.store.finish(job.id, NOT_TAKEN)))
         raise NotTaken from held
 
     async def order(
@@ -196,8 +196,9 @@ class Desk:
     async def cancel(self, press: Press, caller: Caller, moderator: Moderator) -> str:
         """Stop a job that waits or is drawn; return what to say."""
         record = await self._soon(self.store.record(press.job_id))
-        drawn = await self._soon(self.store.pictures(press.job_id))
-        if record is None or record.outcome is not None or drawn:
+        if record is None or record.outcome is not None:
+            raise Told(TOO_LATE)
+        if await self._soon(self.store.png(press.job_id, 0)):  # drawn, and on its way
             raise Told(TOO_LATE)
         await self._allow(press, caller, record, moderator)
         await self._soon(self.store.cancel(press.job_id))
@@ -214,7 +215,7 @@ class Desk:
 
     async def is_new(self, claim: str) -> bool:
         """Return whether this has not come before; where that is not found out at once, it is better said twice than never."""
-        return await attempt(asyncio.wait_for(self.store.once(f"told {claim}"), RECALL)) is not False
+        return await attempt(_within(RECALL, self.store.once(f"told {claim}"))) is not False
 
     async def _claimed(self, job: Job) -> Job:
         async with asyncio.timeout(HAND_OVER):
@@ -258,10 +259,16 @@ class Desk:
 
     async def _soon(self, answer: Awaitable[T]) -> T:
         """Wait for the store's answer as long as somebody who has pressed a button can."""
-        found = await attempt(asyncio.wait_for(answer, RECALL))
+        found = await attempt(_within(RECALL, answer))
         if isinstance(found, Exception):
             raise NotTaken from found
         return found
+
+
+async def _within(seconds: float, answer: Awaitable[T]) -> T:
+    """Wait no longer than so many seconds; unlike `asyncio.wait_for`, without a task for it."""
+    async with asyncio.timeout(seconds):
+        return await answer
 
 
 if TYPE_CHECKING:

@@ -10,6 +10,7 @@ import io
 import re
 import time
 from contextlib import contextmanager, suppress
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
 import discord
@@ -54,15 +55,20 @@ class Reply:
 
     def __init__(self, client: Client, job: Job) -> None:
         self._client, self._job, self._address = client, job, job.reply_to
-        self._webhook = discord.Webhook.partial(
-            int(client.application_id or 0), self._address["token"], session=client.session, client=client
-        )
         self._settled = time.monotonic() + SETTLES
         self._preview = b""
         self.ways = (self.in_place, self.in_channel, self.in_dm, self.in_words)
 
     edit_every = EDIT_EVERY
     is_announced = True  # by the answer to the interaction
+
+    @cached_property
+    def _webhook(self) -> discord.Webhook:
+        """Where the answer can be edited; made when it is needed, since making one takes as long as much of an answer."""
+        application_id = int(self._client.application_id or 0)
+        return discord.Webhook.partial(
+            application_id, self._address["token"], session=self._client.session, client=self._client
+        )
 
     async def status(self, event: Event) -> None:
         """Edit the answer that Discord shows under the command: how far it is, and what can be seen of it so far."""

@@ -25,7 +25,7 @@ from bot.platforms import check, in_discord, in_slack, open_session, states
 from bot.request import Event, ImageRequest, Job, Queued, find
 from bot.store import LocalStore, Record
 from bot.turns import Turns
-from bot.web import Parts, create
+from bot.web import Parts, collect_rarely, create
 
 if TYPE_CHECKING:
     from collections import abc
@@ -182,7 +182,7 @@ async def parts(
                 "platforms": {"page": "on", **states(environ)},
             }
 
-        yield Parts(slack=slack, discord=discord, page=page, pictures=store.pictures, health=health)
+        yield Parts(slack=slack, discord=discord, page=page, picture=store.png, health=health)
 
 
 def serve(host: str, port: int) -> None:
@@ -190,6 +190,7 @@ def serve(host: str, port: int) -> None:
     check(os.environ)  # complain before anything starts
     folder = home()
     folder.mkdir(parents=True, exist_ok=True)
+    collect_rarely()
     try:
         with FileLock(folder / "lock", timeout=0):
             uvicorn.run(create(parts), host=host, port=port, log_config=None, access_log=False, timeout_graceful_shutdown=GRACE)

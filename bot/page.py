@@ -26,7 +26,7 @@ from bot.models import MODELS
 from bot.request import Event, Job, Picture, Step, settings
 from bot.styles import STYLES
 from bot.texts import ENGLISH, LANGUAGES, Phrase, language, say
-from bot.upload import vet
+from bot.upload import vetted
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
@@ -60,7 +60,6 @@ class Page:
         self._watchers: defaultdict[str, set[asyncio.Queue[Answer]]] = defaultdict(set)
         self.pace = Pace(per_minute=1_000_000)  # the page is ours, and bears all there are
         self._latest: dict[str, Answer] = {}  # of jobs under way, for those who come later
-        self._vetting = asyncio.Lock()  # a large picture takes much memory, one at a time
         self._presses = {
             Action.CANCEL: self._cancel,
             Action.DELETE: self._delete,
@@ -87,10 +86,8 @@ class Page:
 
     async def attach(self, content: bytes) -> Answer:
         """Keep a picture to start from; say by which name. Raises `Told`."""
-        async with self._vetting:
-            vetted = await asyncio.to_thread(vet, content)
         name = secrets.token_hex(12)
-        await self._store.keep_file(name, vetted)
+        await self._store.keep_file(name, await vetted(content))
         return {"image": name}
 
     async def watch(self, job_id: str, language: str) -> AsyncIterator[Answer]:

@@ -230,7 +230,7 @@ class Job:
 
     def dump(self) -> str:
         """Write it down."""
-        return json.dumps(dataclasses.asdict(self), ensure_ascii=False)
+        return json.dumps(self, default=_fields, ensure_ascii=False)
 
     @classmethod
     def load(cls, written: str | Mapping[str, Any]) -> Job:
@@ -242,6 +242,11 @@ class Job:
     def alone(self) -> list[ImageRequest]:
         """Return a request for each picture that draws it by itself, in order."""
         return each_alone(self.requests)
+
+
+def _fields(data: Job | ImageRequest) -> dict[str, Any]:
+    """Return what `dataclasses.asdict` does, without copying it all."""
+    return {name: getattr(data, name) for name in data.__slots__}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -26,6 +26,7 @@ KNOWN_FOR: Final = 10 * 60  # seconds
 UNKNOWN_FOR: Final = 60  # seconds until we ask again after somebody of whom Slack told nothing
 PATIENCE: Final = 0.4  # seconds: out of the three that Slack gives us for everything
 MOST: Final = 10_000  # people to keep in mind
+AT_A_TIME: Final = 8  # whose language is asked for: of more, Slack would refuse to tell, and answers would wait for the asking
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +47,17 @@ class People:
         self._asking: dict[str, asyncio.Task[Person]] = {}
 
     async def language(self, user: str) -> str:
-        """Return the language to talk to somebody in; a command or a press does not say."""
-        return (await self._about(user)).language
+        """Return the language to talk to somebody in; a command or a press does not say.
+
+        Only a stranger waits for it, the first time; in a crowd of strangers, most are talked to in English instead.
+        """
+        known = self._known.get(user)
+        crowded = len(self._asking) >= AT_A_TIME and user not in self._asking
+        if known is None:
+            return ENGLISH if crowded else (await self._about(user)).language
+        if time.monotonic() >= known.until and not crowded:
+            self._ask(user)  # for the next time
+        return known.language
 
     async def is_moderator(self, user: str, team: str) -> bool:
         """Return whether somebody is an admin or owner of this workspace; those of others are guests in shared channels."""
@@ -57,9 +67,12 @@ class People:
         known = self._known.get(user)
         if known and time.monotonic() < known.until:
             return known
+        return await asyncio.shield(self._ask(user))
+
+    def _ask(self, user: str) -> asyncio.Task[Person]:
         if user not in self._asking:  # all who want to know at once share one question
             self._asking[user] = asyncio.create_task(self._asked(user))
-        return await asyncio.shield(self._asking[user])
+        return self._asking[user]
 
     async def _asked(self, user: str) -> Person:
         try:
@@ -76,7 +89,8 @@ class People:
         answer = await attempt(asyncio.wait_for(call, PATIENCE))
         if isinstance(answer, Exception):
             log.info("nothing is known of somebody: %r", answer)
-            return Person(ENGLISH, frozenset(), time.monotonic() + UNKNOWN_FOR)
+            before = self._known.get(user)
+            return Person(before.language if before else ENGLISH, frozenset(), time.monotonic() + UNKNOWN_FOR)
         about: Mapping[str, Any] = answer["user"]
         looks_after = {about.get("team_id", "")} if about.get("is_admin") or about.get("is_owner") else ()
         return Person(language(about.get("locale")), frozenset(looks_after), time.monotonic() + KNOWN_FOR)

@@ -34,7 +34,7 @@ T = TypeVar("T")
 Work: TypeAlias = "Callable[[sqlite3.Connection], T]"
 
 KEPT_FOR: Final = 30 * 24 * 3600  # seconds: how long jobs and pictures can be asked for again
-LOOK_AGAIN: Final = 1.0  # seconds between two looks at whether a job is cancelled, where another machine may say so
+LOOK_AGAIN: Final = 0.25  # seconds between two looks at which jobs are cancelled, where another machine may say so
 
 AT_ONCE: Final = 8  # entries of a job's log that are asked for together: few jobs have more, and somebody waits for the answer
 
@@ -65,6 +65,7 @@ class Record:
     job: Job
     notes: Mapping[str, Any] = field(default_factory=dict)
     outcome: str | None = None
+    made: float = 0.0  # when it was written down, in seconds since 1970
 
 
 class Store(Protocol):
@@ -93,6 +94,9 @@ class Store(Protocol):
 
     async def pictures(self, job_id: str) -> Sequence[Picture]:
         """Return the kept pictures of a job, in order; none if there are none."""
+
+    async def png(self, job_id: str, index: int) -> bytes | None:
+        """Return the file of one kept picture."""
 
     async def drop(self, job_id: str) -> None:
         """Delete the pictures of a job."""
@@ -127,18 +131,21 @@ class LocalStore:
         home.chmod(0o700)  # prompts are in there, and addresses that anybody could answer to
         self._pictures, self._files = home / "pictures", home / "files"
         self._path = home / "jobs.sqlite3"
-        self._thread = ThreadPoolExecutor(1, "store")  # the connection is used here only
+        self._thread = ThreadPoolExecutor(1, "store")  # the connection that writes is used here only
         self._waiting: list[tuple[Work[Any], asyncio.Future[Any]]] = []
         self._writing: asyncio.Task[None] | None = None
         self._cancelled: defaultdict[str, asyncio.Event] = defaultdict(asyncio.Event)  # of jobs that somebody carries
         self._database: sqlite3.Connection
+        self._reader: sqlite3.Connection
 
     async def __aenter__(self) -> Self:
         self._database = await self._in_thread(self._open)
+        self._reader = sqlite3.connect(self._path, isolation_level=None)
         await self.forget()
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        self._reader.close()
         await self._in_thread(self._database.close)
         self._thread.shutdown()
 
@@ -167,21 +174,22 @@ class LocalStore:
         await self._write(lambda database: database.execute(update, (outcome, time.time(), job_id)))
 
     async def record(self, job_id: str) -> Record | None:
-        found = await self._select("WHERE id = ?", job_id)
+        found = self._select("WHERE id = ?", job_id)
         return found[0] if found else None
 
     async def unfinished(self) -> Sequence[Record]:
-        return await self._select("WHERE outcome IS NULL ORDER BY made, rowid")
+        return self._select("WHERE outcome IS NULL ORDER BY made, rowid")
 
     async def durations(self, last: int) -> Sequence[float]:
         query = "SELECT ended - made FROM jobs WHERE ended IS NOT NULL ORDER BY ended DESC LIMIT ?"
-        rows = await self._in_thread(lambda: self._database.execute(query, (last,)).fetchall())
-        return [seconds for (seconds,) in rows]
+        return [seconds for (seconds,) in self._read(query, last)]
 
-    async def _select(self, which: str, *values: str) -> list[Record]:
-        query = f"SELECT job, notes, outcome FROM jobs {which}"  # noqa: S608  `which` is one of the two above
-        rows = await self._in_thread(lambda: self._database.execute(query, values).fetchall())
-        return [Record(job=Job.load(job), notes=json.loads(notes), outcome=outcome) for job, notes, outcome in rows]
+    def _select(self, which: str, *values: str) -> list[Record]:
+        query = f"SELECT job, notes, outcome, made FROM jobs {which}"  # noqa: S608  `which` is one of the two above
+        return [
+            Record(job=Job.load(job), notes=json.loads(notes), outcome=outcome, made=made)
+            for job, notes, outcome, made in self._read(query, *values)
+        ]
 
     async def keep(self, job_id: str, pictures: Sequence[Picture]) -> None:
         def write() -> None:
@@ -211,6 +219,9 @@ class LocalStore:
 
         return await asyncio.to_thread(read)
 
+    async def png(self, job_id: str, index: int) -> bytes | None:
+        return await asyncio.to_thread(_content, self._pictures / job_id / f"{index}.png")
+
     async def drop(self, job_id: str) -> None:
         await asyncio.to_thread(shutil.rmtree, self._pictures / job_id, ignore_errors=True)
 
@@ -222,8 +233,8 @@ class LocalStore:
     async def cancelled(self, job_id: str) -> None:
         try:
             event = self._cancelled[job_id]  # before we look, or it could come in between
-            record = await self.record(job_id)
-            if record is None or not record.notes.get("cancelled"):
+            query = "SELECT 1 FROM jobs WHERE id = ? AND json_extract(notes, '$.cancelled')"
+            if not self._read(query, job_id):
                 await event.wait()
         finally:
             self._cancelled.pop(job_id, None)
@@ -234,6 +245,8 @@ class LocalStore:
 
     async def recall(self, name: str) -> str | None:
         query = "SELECT text FROM papers WHERE name = ?"
+        # In the thread, one after the other: read on the spot, a crowd's commands come to their claims in the same moment, and
+        # the clock of each runs out over all the others.
         found = await self._in_thread(lambda: self._database.execute(query, (name,)).fetchone())
         return found[0] if found else None
 
@@ -251,11 +264,7 @@ class LocalStore:
         await asyncio.to_thread(write)
 
     async def file(self, name: str) -> bytes | None:
-        def read() -> bytes | None:
-            path = self._files / name
-            return path.read_bytes() if path.is_file() else None
-
-        return await asyncio.to_thread(read)
+        return await asyncio.to_thread(_content, self._files / name)
 
     def folder(self, job_id: str) -> Path:
         """Return where the pictures of a job are kept."""
@@ -285,6 +294,10 @@ class LocalStore:
         for path in self._files.glob("*"):
             if path.stat().st_mtime < older_than:
                 path.unlink()
+
+    def _read(self, query: str, *values: object) -> list[Any]:
+        """Read on the spot: that takes microseconds, a tenth of what a thread would cost, and no writer holds a reader up."""
+        return self._reader.execute(query, values).fetchall()
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)
@@ -319,22 +332,29 @@ class LocalStore:
             return [error] if len(works) == 1 else [self._transactions([work])[0] for work in works]
 
 
+def _content(path: Path) -> bytes | None:
+    return path.read_bytes() if path.is_file() else None
+
+
 class ModalStore:
-    """A `Store` that many containers share, in two dictionaries that live elsewhere: `modal.Dict`.
+    """A `Store` that many containers share, in three dictionaries that live elsewhere: `modal.Dict`.
 
     The one thing that such a dictionary does for us at once and for good is to write a key that is absent. So a job is a
     log that is only ever added to: what happens to it takes the next free number, whoever writes it down. Entries are
-    text, which the next version of us can read too.
+    text, which the next version of us can read too. The jobs that somebody waits for stand by themselves as well, and few
+    as they are, all of them can be looked through often.
     """
 
-    def __init__(self, jobs: Any, pictures: Any) -> None:
-        """Take the two dictionaries, each with Modal's `put.aio` and its kind."""
-        self._jobs, self._pictures = jobs, pictures
-        self._lengths: dict[str, int] = {}  # of the logs that we have read or begun
+    def __init__(self, jobs: Any, pictures: Any, waiting: Any) -> None:
+        """Take the three dictionaries, each with Modal's `put.aio` and its kind."""
+        self._jobs, self._pictures, self._waiting = jobs, pictures, waiting
+        self._lengths: dict[str, int] = {}  # of the logs that we add to
+        self._look: asyncio.Task[frozenset[str]] | None = None
 
     async def claim(self, job: Job) -> Job:
         first = json.dumps({"job": asdict(job), "made": time.time_ns()}, ensure_ascii=False)
         first.encode()  # what cannot be written fails here
+        await self._waiting.put.aio(job.id, first)  # before the claim: what is claimed can be found, whoever dies over it
         taken, _ = await asyncio.gather(  # together: whoever waits for this is promised an answer within seconds
             self._jobs.put.aio(f"claim {job.claim}", first, skip_if_exists=True),
             self._jobs.put.aio(f"job {job.id} 0", first, skip_if_exists=True),
@@ -343,7 +363,7 @@ class ModalStore:
             return job
         held = Job.load(json.loads(await self._jobs.get.aio(f"claim {job.claim}"))["job"])
         if held.id != job.id:
-            await self._jobs.pop.aio(f"job {job.id} 0", None)
+            await asyncio.gather(self._jobs.pop.aio(f"job {job.id} 0", None), self._waiting.pop.aio(job.id, None))
         return held
 
     async def note(self, job_id: str, **facts: Any) -> None:
@@ -351,8 +371,14 @@ class ModalStore:
 
     async def finish(self, job_id: str, outcome: str) -> None:
         await self._append(job_id, {"outcome": outcome})
+        self._lengths.pop(job_id, None)
+        await self._strike(job_id)
 
     async def record(self, job_id: str) -> Record | None:
+        log = await self._log(job_id)
+        return _replay(log) if log else None
+
+    async def _log(self, job_id: str) -> Sequence[Mapping[str, Any]]:
         log: list[Mapping[str, Any]] = []
         whole = False
         while not whole:
@@ -361,12 +387,22 @@ class ModalStore:
             there = list(itertools.takewhile(lambda entry: entry is not None, entries))
             log += map(json.loads, there)
             whole = len(there) < len(entries)
-        self._lengths[job_id] = len(log)
-        return _replay(log) if log else None
+        return log
 
     async def unfinished(self) -> Sequence[Record]:
-        records = [_replay(log) for log in await self._logs()]
-        return [record for record in records if record.outcome is None]
+        begun = {name: entry async for name, entry in self._waiting.items.aio()}
+        ids = {name.rpartition(" ")[2] for name in begun}
+        records = []
+        for job_id, record in zip(ids, await asyncio.gather(*map(self.record, ids)), strict=True):
+            if job_id in begun and (record is None or record.outcome is None):
+                records.append(record or _replay([json.loads(begun[job_id])]))
+            else:  # whoever ended it was broken off, or it was cancelled too late
+                await self._strike(job_id)
+        return sorted(records, key=lambda record: record.made)
+
+    async def _strike(self, job_id: str) -> None:
+        """Keep a job no more among those that somebody waits for."""
+        await asyncio.gather(*(self._waiting.pop.aio(name, None) for name in (job_id, _cancelled(job_id))))
 
     async def durations(self, last: int) -> Sequence[float]:
         ends = [(log[0]["made"], log[-1]["made"]) for log in await self._logs() if "outcome" in log[-1]]
@@ -402,17 +438,31 @@ class ModalStore:
             return []
         return [Picture(png=png, request=ImageRequest.restore(each)) for png, each in zip(pngs, requests, strict=True)]
 
+    async def png(self, job_id: str, index: int) -> bytes | None:
+        content: bytes | None = await self._pictures.get.aio(f"{job_id} {index}")
+        return content
+
     async def drop(self, job_id: str) -> None:
         requests = json.loads(await self._pictures.get.aio(job_id) or "[]")
         await self._pictures.pop.aio(job_id, None)
         await asyncio.gather(*(self._pictures.pop.aio(f"{job_id} {index}", None) for index, _ in enumerate(requests)))
 
     async def cancel(self, job_id: str) -> None:
-        await self._jobs.put.aio(f"cancelled {job_id}", "")
+        await self._waiting.put.aio(_cancelled(job_id), "")
 
     async def cancelled(self, job_id: str) -> None:
-        while await self._jobs.get.aio(f"cancelled {job_id}") is None:  # noqa: ASYNC110  the event is in another machine
-            await asyncio.sleep(LOOK_AGAIN)
+        while _cancelled(job_id) not in await self._looked():
+            pass
+
+    async def _looked(self) -> frozenset[str]:
+        """Look through what waits, soon; however many jobs are carried here, it is one look for all of them."""
+        if self._look is None or self._look.done():
+            self._look = asyncio.create_task(self._look_again())
+        return await asyncio.shield(self._look)
+
+    async def _look_again(self) -> frozenset[str]:
+        await asyncio.sleep(LOOK_AGAIN)
+        return frozenset([name async for name in self._waiting.keys.aio()])
 
     async def remember(self, name: str, text: str, *, forever: bool = False) -> None:
         del forever  # all of Modal's entries are forgotten seven days after they were last read or written
@@ -434,12 +484,14 @@ class ModalStore:
 
     async def _append(self, job_id: str, entry: Mapping[str, Any]) -> None:
         text = json.dumps({**entry, "made": time.time_ns()})
-        if job_id not in self._lengths:
-            await self.record(job_id)
-        number = self._lengths[job_id]
+        number = self._lengths.get(job_id) or len(await self._log(job_id))
         while number and not await self._jobs.put.aio(f"job {job_id} {number}", text, skip_if_exists=True):
             number += 1  # somebody else wrote that one
-        self._lengths[job_id] = max(self._lengths[job_id], number + bool(number))
+        self._lengths[job_id] = max(self._lengths.get(job_id, 0), number + bool(number))
+
+
+def _cancelled(job_id: str) -> str:
+    return f"cancelled {job_id}"
 
 
 def _replay(log: Sequence[Mapping[str, Any]]) -> Record:
@@ -449,4 +501,4 @@ def _replay(log: Sequence[Mapping[str, Any]]) -> Record:
     for entry in entries:
         facts |= entry.get("facts", {})
         outcome = entry.get("outcome", outcome)
-    return Record(job=Job.load(first["job"]), notes=facts, outcome=outcome)
+    return Record(job=Job.load(first["job"]), notes=facts, outcome=outcome, made=first["made"] / 1e9)

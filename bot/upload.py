@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
+from concurrent.futures import ThreadPoolExecutor
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
@@ -19,6 +21,8 @@ MOST_PIXELS: Final = 50_000_000  # what a good telephone makes; a small file can
 SIDE: Final = 2048  # pixels: no model starts from more
 FORMATS: Final = ("PNG", "JPEG", "WEBP", "GIF")
 CHUNK: Final = 2**16  # bytes
+
+_ONE_AT_A_TIME: Final = ThreadPoolExecutor(1, "vet")
 
 
 async def fetch(
@@ -53,6 +57,11 @@ async def fetch(
     except (aiohttp.ClientError, OSError) as error:
         raise Busy(type(error).__name__) from None
     return bytes(content)
+
+
+async def vetted(content: bytes) -> bytes:
+    """Vet a picture beside everything else; one at a time, for a large one takes much memory."""
+    return await asyncio.get_running_loop().run_in_executor(_ONE_AT_A_TIME, vet, content)
 
 
 def vet(content: bytes) -> bytes:

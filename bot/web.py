@@ -6,9 +6,10 @@ Nothing slow happens here. A request is verified on its raw bytes, read, handed 
 from __future__ import annotations
 
 import asyncio
+import gc
 import ipaddress
 import logging
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -26,7 +27,7 @@ from bot import __version__, command, page, texts, upload
 from bot.desk import Caller
 from bot.discord import Discord
 from bot.errors import BadRequest, Stranger, Told
-from bot.request import JOB_ID, Picture
+from bot.request import JOB_ID
 from bot.slack import Slack
 
 LARGEST: Final = 1_000_000  # bytes: no command of either platform comes near
@@ -35,6 +36,7 @@ SLOWEST_PICTURE: Final = 60  # seconds: a telephone's picture, over a poor conne
 FORM: Final = "application/x-www-form-urlencoded"
 JSON: Final = "application/json"
 BYTES: Final = "application/octet-stream"
+GARBAGE: Final = 10_000  # new objects between two looks for what can go; Python's own is 700, which answers make in no time
 LOCALE: Final = 35  # characters: what the longest language tag in use has
 
 UNREADABLE: Final = (LookupError, TypeError, ValueError, AttributeError, RecursionError)
@@ -50,7 +52,7 @@ class Parts:
     slack: Slack | None
     discord: Discord | None
     page: page.Page | None
-    pictures: Callable[[str], Awaitable[Sequence[Picture]]]  # the kept pictures of a job, by its id
+    picture: Callable[[str, int], Awaitable[bytes | None]]  # a kept picture, by its job's id and its place in it
     health: Callable[[], Mapping[str, Any]]
 
 
@@ -74,8 +76,8 @@ def create(open_parts: Callable[[], AbstractAsyncContextManager[Parts]]) -> Fast
     app.add_exception_handler(Stranger, lambda _request, _error: Response(status_code=HTTPStatus.UNAUTHORIZED))
     app.add_exception_handler(BadRequest, _bad_request)
     app.add_exception_handler(RequestValidationError, lambda _request, _error: Response(status_code=422))
-    app.post("/slack/events")(slack_events)
-    app.post("/discord/interactions")(discord_interactions)
+    app.add_route("/slack/events", slack_events, ["POST"])  # they read the request themselves, and need nothing of FastAPI's
+    app.add_route("/discord/interactions", discord_interactions, ["POST"])
     app.get("/health")(health)
     app.get("/pictures/{job_id}/{index}.png")(picture)
     app.get("/previews/{job_id}/{number}.jpg")(preview)
@@ -85,6 +87,12 @@ def create(open_parts: Callable[[], AbstractAsyncContextManager[Parts]]) -> Fast
     app.post("/page/picture", max_body_size=upload.LARGEST)(page_attach)
     app.get("/page/jobs/{job_id}", response_class=EventSourceResponse)(page_watch)
     return app
+
+
+def collect_rarely() -> None:
+    """Have Python look for garbage less often: each time, all answers wait, the longer the more jobs are under way."""
+    gc.freeze()  # what is loaded by now stays
+    gc.set_threshold(GARBAGE)
 
 
 async def slack_events(request: Request) -> Response:
@@ -115,11 +123,11 @@ async def health(request: Request) -> Mapping[str, Any]:
 
 async def picture(request: Request, job_id: str, index: int) -> Response:
     """Serve a kept picture to whoever knows its job's id, which cannot be guessed."""
-    kept = await _parts(request).pictures(job_id) if JOB_ID.fullmatch(job_id) else []
-    if not 0 <= index < len(kept):
+    kept = await _parts(request).picture(job_id, index) if JOB_ID.fullmatch(job_id) else None
+    if kept is None:
         raise HTTPException(HTTPStatus.NOT_FOUND)
     headers = {"Cache-Control": "private, max-age=31536000, immutable", "X-Content-Type-Options": "nosniff"}
-    return Response(kept[index].png, media_type="image/png", headers=headers)
+    return Response(kept, media_type="image/png", headers=headers)
 
 
 async def preview(request: Request, job_id: str, number: int) -> Response:

@@ -291,7 +291,7 @@ async def test_pictures_that_people_brought_are_looked_over_one_at_a_time(
         inside -= 1
         return content
 
-    monkeypatch.setattr("bot.courier.vet", look)
+    monkeypatch.setattr("bot.upload.vet", look)
     bench.board.brought = [plain(fox())] * 4
     await asyncio.gather(*(bench.carry(a_job(fox(image=f"{number:024x}"), claim=f"{number}")) for number in range(4)))
     assert len(bench.drawn) == 4

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import pickle
 import shutil
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import modal
 import pytest
+from modal_proto import api_pb2 as pb
 
 import bot
 from bot import deploy
@@ -27,7 +29,7 @@ from bot.store import ModalStore
 from tests.fakes.modal import ModalServer
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+    from collections.abc import AsyncGenerator, AsyncIterator, Generator, Mapping, Sequence
 
 ROOT = Path(__file__).parent.parent
 SECRETS = {"imagine-chat": dict.fromkeys(deploy.CHAT, "x")}
@@ -81,7 +83,7 @@ def deployment(tmp_path_factory: pytest.TempPathFactory) -> Deployment:
     return deployed(tmp_path_factory.mktemp("home"))
 
 
-FUNCTIONS = ["Courier.*", "Generator.*", "SmallGenerator.*", "fetch", "tell_discord", "web"]
+FUNCTIONS = ["Courier.*", "Generator.*", "SmallGenerator.*", "fetch", "sweep", "tell_discord", "web"]
 WITH_CHAT = ["Courier.*", "tell_discord", "web"]
 GENERATORS = ["Generator.*", "SmallGenerator.*"]
 WITH_DIFFUSERS = [*GENERATORS, "fetch"]
@@ -116,6 +118,13 @@ def test_a_courier_outlasts_the_longest_drawing_and_is_sent_again(deployment: De
     assert courier.retry_policy.retries
     assert courier.max_concurrent_inputs >= 100
     assert not courier.resources.gpu_config.count
+
+
+def test_somebody_looks_every_other_minute_for_what_nobody_carries(deployment: Deployment) -> None:
+    sweep = deployment.function("sweep")
+    assert sweep.schedule.period.minutes == 2
+    assert sweep.autoscaler_settings.max_containers == 1
+    assert sweep.autoscaler_settings.scaledown_window == 2  # it is paid for as long as it is up
 
 
 @pytest.mark.parametrize("model", ROWS)
@@ -296,6 +305,14 @@ def test_the_app_is_found_where_modal_looks_for_it() -> None:
         _ = bot.application
 
 
+def stored(client: modal.Client) -> ModalStore:
+    """Return what containers have written down."""
+    jobs, waiting = (
+        modal.Dict.from_name(f"imagine-{name}", create_if_missing=True, client=client) for name in ("jobs", "waiting")
+    )
+    return ModalStore(jobs, None, waiting)
+
+
 HAND_IN = """
 import asyncio, json, logging, time
 from bot import deploy
@@ -329,7 +346,7 @@ async def handed_in(environ: Mapping[str, str]) -> tuple[str, float]:
 async def test_a_job_that_no_courier_takes_is_not_promised_and_is_never_carried(tmp_path: Path) -> None:
     async with ModalServer(SECRETS) as server, server.client() as client:  # it keeps dictionaries, and calls no functions
         words, _ = await handed_in(server.environment(tmp_path))
-        store = ModalStore(modal.Dict.from_name("imagine-jobs", client=client), None)
+        store = stored(client)
         again = Job(
             claim="slack:T1:1.2", request=compose("a fox", model="sketch"), platform="slack", person="slack:T1:U1", reply_to={}
         )
@@ -356,6 +373,66 @@ async def test_where_modal_does_not_answer_the_person_is_told_so_in_time(tmp_pat
     assert seconds < IN_TIME
 
 
+SWEEP = """
+import asyncio, json, logging
+from bot import deploy
+
+logging.disable()
+handed_over = []
+
+async def hand_over(job):
+    handed_over.append(job.id)
+
+deploy._hand_over = hand_over
+asyncio.run(deploy.sweep.local())
+print(json.dumps(handed_over))
+"""
+
+RETURNED = pb.GenericResult(status=pb.GenericResult.GENERIC_STATUS_SUCCESS, data=pickle.dumps(None))
+BROKEN = pb.GenericResult(status=pb.GenericResult.GENERIC_STATUS_FAILURE, exception="RuntimeError")
+
+
+async def swept(environ: Mapping[str, str]) -> list[str]:
+    """Have a container look for what nobody carries; return the ids of the jobs that it hands over."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", SWEEP), cwd=ROOT, env=environ, stdout=asyncio.subprocess.PIPE
+    )
+    said, _ = await process.communicate()
+    handed_over: list[str] = json.loads(said)
+    return handed_over
+
+
+async def test_what_nobody_carries_is_handed_over_again_for_a_day(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with ModalServer(SECRETS) as server, server.client() as client:
+        store, carriers = stored(client), modal.Dict.from_name("imagine-carriers", create_if_missing=True, client=client)
+
+        async def written(claim: str, *, minutes_ago: float, carrier: str = "") -> str:
+            job = Job(
+                claim=claim, request=compose("a fox", model="sketch"), platform="slack", person="slack:T1:U1", reply_to={}
+            )
+            with monkeypatch.context() as patched:
+                then = time.time_ns() - int(minutes_ago * 60e9)
+                patched.setattr("bot.store.time.time_ns", lambda: then)
+                await store.claim(job)
+            if carrier:
+                await carriers.put.aio(job.id, carrier)
+            return job.id
+
+        server.calls_ended = {"fc-returned": RETURNED, "fc-broken": BROKEN}
+        left = {
+            await written("the web container died", minutes_ago=3),
+            await written("the courier failed for good", minutes_ago=3, carrier="fc-broken"),
+            await written("its platform was off", minutes_ago=3, carrier="fc-returned"),
+        }
+        await written("is just being handed over", minutes_ago=0)
+        await written("is being carried", minutes_ago=3, carrier="fc-under-way")
+        hopeless = await written("cannot be carried", minutes_ago=25 * 60)
+        assert set(await swept(server.environment(tmp_path))) == left
+        record = await store.record(hopeless)
+    assert record
+    assert record.outcome == "given up"
+
+
 class Pool:
     """Generators whose containers fare as they are told, call by call: what is an exception breaks off there."""
 
@@ -376,6 +453,7 @@ class Pool:
 
 
 DONE = Finished((), 1.0)
+BROKE = RuntimeError("CUDA error: an illegal memory access was encountered")
 DIED, FAILED = modal.exception.RemoteError("the container was killed"), modal.exception.InternalFailure("no container")
 TIMED_OUT = modal.exception.FunctionTimeoutError("900 s")
 
@@ -398,7 +476,7 @@ async def drawn(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> list[Event]:
 
 
 @pytest.mark.usefixtures("dicts")
-@pytest.mark.parametrize("lost", [DIED, FAILED], ids=["killed", "never started"])
+@pytest.mark.parametrize("lost", [DIED, FAILED, BROKE], ids=["killed", "never started", "broken"])
 async def test_a_drawing_whose_container_is_lost_is_drawn_once_more(lost: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
     pool = Pool([Started(), lost], [Started(), DONE])
     assert await drawn(pool, monkeypatch) == [Started(), Started(), DONE]
@@ -436,6 +514,36 @@ async def test_who_wakes_a_gpu_is_told_how_long_that_took_the_last_time(
     assert waking == Waking(41.0)
     assert [event for event in events if event != waking] == [Started(), DONE]
     assert 0.1 <= await dicts["wakes"].get.aio("sketch") < 41
+
+
+@pytest.mark.usefixtures("dicts")
+async def test_a_drawing_that_fails_in_two_containers_is_a_fault_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(RuntimeError, match="CUDA error"):
+        await drawn(Pool([Started(), BROKE], [BROKE]), monkeypatch)
+
+
+class Unsound:
+    """A generator that came out of a snapshot with its GPU broken."""
+
+    def generate(self, _request: ImageRequest, **_more: object) -> Generator[Event, None, None]:
+        yield Started()
+        raise BROKE
+
+    def warm(self) -> None:
+        """Be warm."""
+
+    rest = warm
+
+
+@pytest.mark.filterwarnings("ignore:.* is executing locally")
+def test_a_container_whose_gpu_is_broken_takes_no_more_drawings(monkeypatch: pytest.MonkeyPatch) -> None:
+    stopped: list[bool] = []
+    monkeypatch.setattr("modal.experimental.stop_fetching_inputs", lambda: stopped.append(True))
+    monkeypatch.setattr("bot.gen.Generator", lambda _model: Unsound())
+    monkeypatch.setattr(deploy, "compiled", SimpleNamespace(commit=lambda: None))
+    with pytest.raises(RuntimeError, match="CUDA error"):
+        list(deploy.pool("sketch").generate.local(compose("a fox", model="sketch")))
+    assert stopped == [True]
 
 
 FETCH = """

@@ -12,6 +12,7 @@ import os
 import re
 import signal
 import sys
+import time
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +36,23 @@ ROOT = Path(__file__).parent.parent
 CONTROL_PLANE = os.environ.get("IMAGINE_FAKE_MODAL", "")
 PATIENCE = 90  # seconds: containers start as processes here, and two of them at a time is what a small machine can do
 WAITS = "import json, os, sys; print(json.dumps(dict(os.environ)), flush=True); sys.stdin.read()"
+DIES = """
+import asyncio, os, time
+from bot import deploy
+from bot.desk import Caller
+
+ago = time.time_ns() - int(1e9 * (deploy.LATE + 1))
+time.time_ns = lambda: ago  # or the test would have to wait for so long
+address = {"channel": "C1", "user": "U1", "team": "T1", "site": "http://127.0.0.1"}
+caller = Caller(claim="slack:T1:1.2", platform="slack", person="slack:T1:U1", reply_to=address, language="en")
+
+async def die(job):
+    os._exit(0)
+
+deploy._hand_over = die
+asyncio.run(deploy._desk().order("a red fox", caller))
+"""
+SWEEP = "import modal; modal.Function.from_name('imagine', 'sweep').remote()"
 SLOW = "a red fox --steps 50 --size 512x512"  # ten seconds and more on two cores: long enough to be broken off
 
 pytestmark = pytest.mark.skipif(not CONTROL_PLANE, reason="IMAGINE_FAKE_MODAL names no control plane")
@@ -50,15 +68,19 @@ class Cloud:
 
     async def modal(self, *arguments: object) -> str:
         """Run `modal …` as whoever deploys does; return what it said."""
-        return await self._said("modal", *arguments)
+        return await self._said("-m", "modal", *arguments)
 
     async def imagine(self, *arguments: object) -> str:
         """Run `imagine …`, likewise."""
-        return await self._said("bot", *arguments)
+        return await self._said("-m", "bot", *arguments)
 
-    async def _said(self, *module_and_arguments: object) -> str:
+    async def python(self, program: str) -> str:
+        """Run a program, likewise."""
+        return await self._said("-c", program)
+
+    async def _said(self, *arguments: object) -> str:
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", *map(str, module_and_arguments)),
+            *(sys.executable, *map(str, arguments)),
             cwd=ROOT,
             env={**self.environ, "HF_TOKEN": ""},
             stdout=asyncio.subprocess.PIPE,
@@ -67,10 +89,14 @@ class Cloud:
         said, _ = await process.communicate()
         return said.decode()
 
+    def containers(self) -> list[int]:
+        """Return the processes of all containers."""
+        children = Path(f"/proc/{self.plane}/task/{self.plane}/children").read_text().split()
+        return [int(child) for child in children if "_container_entrypoint" in Path(f"/proc/{child}/cmdline").read_text()]
+
     def generators(self) -> list[int]:
         """Return the processes of the containers that draw: those that have loaded torch."""
-        children = Path(f"/proc/{self.plane}/task/{self.plane}/children").read_text().split()
-        return [int(child) for child in children if "libtorch" in Path(f"/proc/{child}/maps").read_text()]
+        return [each for each in self.containers() if "libtorch" in Path(f"/proc/{each}/maps").read_text()]
 
 
 @asynccontextmanager
@@ -138,6 +164,18 @@ async def test_a_request_that_is_sent_again_draws_once(cloud: Cloud, slack: Slac
     assert len([m for m in slack.messages if m.ephemeral_to is None and m.thread_ts is None]) == 1
 
 
+async def test_a_job_whose_web_container_dies_before_it_hands_over_is_drawn_once(cloud: Cloud, slack: SlackServer) -> None:
+    assert await cloud.python(DIES) == ""
+    await asyncio.gather(*(cloud.python(SWEEP) for _ in range(3)))
+    await until(lambda: posted(slack), PATIENCE)
+    ack = await slack.command(cloud.url, "a blue whale --steps 1")  # what comes after has not overtaken it
+    assert ack.status == 200
+    await until(lambda: len(posted(slack)) == 2, PATIENCE)
+    assert await cloud.python(SWEEP) == ""
+    assert "Jobs under way: 0." in await cloud.imagine("status", "--modal")
+    assert len(posted(slack)) == 2
+
+
 async def test_what_people_do_next_in_discord_reaches_any_container(cloud: Cloud, discord: DiscordServer) -> None:
     answer = await discord.imagine(cloud.url, {"prompt": "a red fox", "seed": 7, "steps": 1})
     assert answer.message
@@ -174,6 +212,48 @@ async def test_a_generator_that_is_killed_twice_ends_in_an_apology(cloud: Cloud,
     await killed(cloud, slack, drawing_since="")
     await killed(cloud, slack, drawing_since=drawing(slack))
     await until(lambda: any(LOST in message.plain for message in slack.messages), PATIENCE)
+    assert not posted(slack)
+
+
+async def test_whoever_talks_may_die_and_the_picture_comes_once(cloud: Cloud, slack: SlackServer) -> None:
+    await slack.command(cloud.url, SLOW)
+    await until(lambda: drawing(slack) and cloud.generators(), PATIENCE)
+    for container in set(cloud.containers()) - set(cloud.generators()):
+        os.kill(container, signal.SIGKILL)
+    await until(lambda: posted(slack), PATIENCE)
+    await slack.command(cloud.url, "a blue whale --steps 1", patience=PATIENCE)
+    await until(lambda: len(posted(slack)) > 1, PATIENCE)
+    assert len(posted(slack)) == 2
+
+
+class Rest:
+    """Whether a process has computed next to nothing for a moment; to be asked again and again."""
+
+    def __init__(self, process: int) -> None:
+        self._stat = Path(f"/proc/{process}/stat")
+        self._since, self._before = time.monotonic(), self._computed()
+
+    def __call__(self) -> bool:
+        if time.monotonic() - self._since < 0.3:
+            return False
+        computed = self._computed() - self._before
+        self._since, self._before = time.monotonic(), self._computed()
+        return computed < 5
+
+    def _computed(self) -> int:
+        """Return hundredths of a second."""
+        numbers = self._stat.read_text().rpartition(")")[2].split()
+        return int(numbers[11]) + int(numbers[12])
+
+
+async def test_a_cancel_reaches_the_generator_within_a_moment(cloud: Cloud, slack: SlackServer) -> None:
+    await slack.command(cloud.url, SLOW)
+    await until(lambda: drawing(slack) and cloud.generators(), PATIENCE)
+    [status] = [message for message in slack.messages if message.ephemeral_to is None]
+    [generator] = cloud.generators()
+    await slack.click(cloud.url, status, "Cancel")
+    await until(lambda: "Cancelled." in status.plain, 3)
+    await until(Rest(generator), 3)
     assert not posted(slack)
 
 

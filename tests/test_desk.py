@@ -274,9 +274,13 @@ async def test_a_person_is_remembered_by_name_and_place(house: House) -> None:
 async def test_settings_that_cannot_be_read_just_now_are_neither_changed_nor_said_to_be_none(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    async def hang(*_: object) -> None:
+        await asyncio.Event().wait()
+
     await house.desk.settings("settings --n 3 --style oil", ann())
     with monkeypatch.context() as patched:
-        patched.setattr("bot.desk.RECALL", 0)
+        patched.setattr("bot.desk.RECALL", 0.01)
+        patched.setattr(house.store, "recall", hang)
         for text in ("settings", "settings --n 2"):
             with pytest.raises(NotTaken):
                 await house.desk.settings(text, ann())

@@ -98,6 +98,49 @@ async def test_people_are_asked_about_once_and_nobody_waits_for_it(slack: SlackS
     assert ["Did you mean" in ack.message.plain for ack in acks if ack.message] == [True] * 5 + [False] * 5
 
 
+async def test_whom_slack_has_told_us_about_waits_for_slack_no_more(
+    slack: SlackServer, service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bot.slack_people.KNOWN_FOR", 0.0)
+    monkeypatch.setattr("bot.slack_people.PATIENCE", 60.0)
+    slack.people["U1"].locale = "de-DE"
+    first = await slack.command(service.url, "a fox --sede 7")
+    slack.faults.next("users.info", Fault.HANG)
+    second = await slack.command(service.url, "a fox --sede 7")
+    assert [call.method for call in slack.calls] == ["users.info"] * 2
+    assert first.message
+    assert second.message
+    assert second.message.plain == first.message.plain
+    assert "Did you mean" not in second.message.plain
+
+
+async def test_what_was_known_of_somebody_serves_on_where_slack_does_not_answer(
+    slack: SlackServer, service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bot.slack_people.KNOWN_FOR", 0.0)
+    slack.people["U1"].locale = "de-DE"
+    acks = [await slack.command(service.url, "a fox --sede 7")]
+    slack.faults.next("users.info", Fault.SERVER_ERROR)
+    acks.append(await slack.command(service.url, "a fox --sede 7"))
+    await until(lambda: slack.faults.struck)
+    acks.append(await slack.command(service.url, "a fox --sede 7"))
+    assert ["Did you mean" in ack.message.plain for ack in acks if ack.message] == [False] * 3
+
+
+async def test_a_crowd_of_strangers_does_not_wait_in_line(
+    slack: SlackServer, service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bot.slack_people.AT_A_TIME", 1)
+    monkeypatch.setattr("bot.slack_people.PATIENCE", 60.0)
+    slack.faults.next("users.info", Fault.HANG)
+    waiting = asyncio.create_task(slack.command(service.url, "a fox --sede 7", user="U1"))
+    await until(lambda: slack.calls)
+    ack = await slack.command(service.url, "a fox --sede 7", user="U2")
+    assert ack.message
+    assert not waiting.done()
+    waiting.cancel()
+
+
 async def test_slack_finds_an_app_at_the_address_for_events(slack: SlackServer, service: Service) -> None:
     ack = await slack.verify_url(service.url)
     assert (ack.status, "3eZbrw1aBm2rZgRNFdxV" in str(ack.body)) == (200, True)

@@ -112,11 +112,12 @@ async def test_a_bot_on_modal_says_which_containers_are_up(tmp_path: Path) -> No
     async with ModalServer(SECRETS) as server, server.client() as client:
         assert (await server.cli("deploy", "-m", "bot", cwd=ROOT, home=tmp_path))[0] == 0
         server.stats = {"web": (1, 0), "Courier.*": (2, 5), "Generator.* sdxl": (3, 7)}
-        jobs, wakes = (
-            modal.Dict.from_name(f"imagine-{name}", create_if_missing=True, client=client) for name in ("jobs", "wakes")
+        jobs, waiting, wakes = (
+            modal.Dict.from_name(f"imagine-{name}", create_if_missing=True, client=client)
+            for name in ("jobs", "waiting", "wakes")
         )
         for number in range(3):
-            await finished(ModalStore(jobs, None), number)
+            await finished(ModalStore(jobs, None, waiting), number)
         await wakes.put.aio("sdxl", 41.2)
         ended, printed, _ = await on_modal(server, tmp_path)
     rows = {name: about for name, *about in map(str.split, printed.splitlines())}

@@ -12,7 +12,7 @@ import sqlite3
 import sys
 import textwrap
 import time
-from contextlib import AbstractAsyncContextManager, nullcontext
+from contextlib import AbstractAsyncContextManager, closing, nullcontext
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
@@ -50,7 +50,7 @@ async def reopened(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncItera
         def of(name: str) -> modal.Dict:
             return modal.Dict.from_name(name, create_if_missing=True, client=client)
 
-        yield lambda: nullcontext(ModalStore(of("jobs"), of("pictures")))
+        yield lambda: nullcontext(ModalStore(of("jobs"), of("pictures"), of("waiting")))
 
 
 @pytest.fixture
@@ -219,6 +219,13 @@ async def test_pictures_are_kept_in_order_with_the_request_that_draws_each_alone
     request = a_request(n=10)
     await store.keep("job", drawn(request))
     assert await store.pictures("job") == drawn(request)
+
+
+async def test_one_picture_is_read_by_itself(store: Store) -> None:
+    request = a_request(n=3)
+    await store.keep("job", drawn(request))
+    assert await store.png("job", 1) == drawn(request)[1].png
+    assert [await store.png("job", 3), await store.png("job", -1), await store.png("nobody", 0)] == [None] * 3
 
 
 async def test_pictures_kept_again_are_there_once(store: Store) -> None:
@@ -485,6 +492,23 @@ async def test_the_folder_is_made_where_there_is_none(tmp_path: Path) -> None:
     assert (tmp_path / "a" / "b" / "jobs.sqlite3").exists()
 
 
+async def test_who_reads_waits_for_nobody_who_writes(tmp_path: Path) -> None:
+    async with LocalStore(tmp_path) as store:
+        job = a_job()
+        await store.claim(job)
+        other = sqlite3.connect(tmp_path / "jobs.sqlite3", isolation_level=None)
+        with closing(other):
+            other.execute("BEGIN IMMEDIATE")
+            writing = asyncio.create_task(store.note(job.id, ts="1.2"))
+            record = await asyncio.wait_for(store.record(job.id), 1)
+            assert record
+            assert record.notes == {}
+            assert not writing.done()
+            other.execute("COMMIT")
+            await writing
+            assert await waiting_in(store) == [job]
+
+
 async def test_a_reader_never_sees_half_of_what_a_writer_writes(tmp_path: Path) -> None:
     async with LocalStore(tmp_path) as writer, LocalStore(tmp_path) as reader:
         jobs = [a_job() for _ in range(200)]
@@ -492,26 +516,84 @@ async def test_a_reader_never_sees_half_of_what_a_writer_writes(tmp_path: Path) 
         seen = [await waiting_in(reader)]
         while not writing.done():
             seen.append(await waiting_in(reader))
+            await asyncio.sleep(0)
         await writing
         seen.append(await waiting_in(reader))
     assert seen[-1] == jobs
     assert all(jobs[: len(some)] == some for some in seen)
 
 
-async def test_the_story_of_a_job_far_away_is_read_within_what_a_press_can_wait() -> None:
+class Far:
+    """A `ModalStore`, and the dictionaries and the server behind it."""
+
+    def __init__(self, server: ModalServer, client: modal.Client) -> None:
+        self.server = server
+        self.jobs, self.waiting = (modal.Dict.from_name(name, create_if_missing=True, client=client) for name in ("j", "w"))
+        self.store = ModalStore(self.jobs, None, self.waiting)
+
+
+@pytest.fixture
+async def far() -> AsyncIterator[Far]:
     async with ModalServer() as server, server.client() as client:
-        jobs = modal.Dict.from_name("jobs", create_if_missing=True, client=client)
-        store, job = ModalStore(jobs, None), a_job()
-        await store.claim(job)
-        for number in range(10):
-            await store.note(job.id, last=number)
+        yield Far(server, client)
 
-        async def get(key: str) -> Any:
-            await asyncio.sleep(0.1)
-            return await jobs.get.aio(key)
 
-        far = ModalStore(SimpleNamespace(get=SimpleNamespace(aio=get)), None)
-        record = await asyncio.wait_for(far.record(job.id), RECALL)
-        assert record
-        assert record.notes == {"last": 9}
-        assert await far.record("0" * 24) is None
+async def refuse(*_: object, **__: object) -> None:
+    raise ConnectionError
+
+
+async def test_a_job_whose_writer_dies_before_its_claim_is_found_and_can_be_claimed(far: Far) -> None:
+    job, nowhere = a_job(), SimpleNamespace(put=SimpleNamespace(aio=refuse))
+    with pytest.raises(ConnectionError):
+        await ModalStore(nowhere, None, far.waiting).claim(job)
+    [record] = await far.store.unfinished()
+    assert record.job == job
+    assert await far.store.claim(job) == job
+    await far.store.finish(job.id, "posted")
+    assert await far.store.unfinished() == []
+
+
+async def test_a_job_whose_courier_dies_just_after_its_end_is_not_waited_for(far: Far) -> None:
+    job = a_job()
+    await far.store.claim(job)
+    await far.store.cancel(job.id)
+    immortal = SimpleNamespace(pop=SimpleNamespace(aio=refuse))
+    with pytest.raises(ConnectionError):
+        await ModalStore(far.jobs, None, immortal).finish(job.id, "posted")
+    assert await far.store.unfinished() == []
+    assert [name async for name in far.waiting.keys.aio()] == []
+
+
+async def test_one_look_serves_all_who_wait_to_hear_of_a_cancel(far: Far, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bot.store.LOOK_AGAIN", 0.01)
+    jobs = [a_job() for _ in range(50)]
+    for job in jobs:
+        await far.store.cancel(job.id)
+    await asyncio.wait_for(asyncio.gather(*(far.store.cancelled(job.id) for job in jobs)), 5)
+    assert far.server.calls["DictContents"] == 1
+
+
+async def test_a_job_that_is_over_takes_no_memory(far: Far) -> None:
+    job = a_job()
+    await far.store.claim(job)
+    await far.store.note(job.id, attempts=1)
+    await far.store.finish(job.id, "posted")
+    assert await far.store.record(job.id)
+    assert far.store._lengths == {}
+
+
+async def test_the_story_of_a_job_far_away_is_read_within_what_a_press_can_wait(far: Far) -> None:
+    job = a_job()
+    await far.store.claim(job)
+    for number in range(10):
+        await far.store.note(job.id, last=number)
+
+    async def get(key: str) -> Any:
+        await asyncio.sleep(0.1)
+        return await far.jobs.get.aio(key)
+
+    slow = ModalStore(SimpleNamespace(get=SimpleNamespace(aio=get)), None, None)
+    record = await asyncio.wait_for(slow.record(job.id), RECALL)
+    assert record
+    assert record.notes == {"last": 9}
+    assert await slow.record("0" * 24) is None

@@ -48,6 +48,9 @@ class ModalServer:
         self.published: list[str] = []
         self.stats: dict[str, tuple[int, int]] = {}  # containers and backlog, by a function's name and its parameters' values
         self.bound: dict[str, str] = {}  # functions with values for their parameters: what `stats` calls each, by its id
+        self.calls_ended: dict[
+            str, pb.GenericResult
+        ] = {}  # how calls of functions ended, by their ids; all others are under way
         self.token = "ak-fake"  # of whoever may ask; the anonymous may, too
         self.calls: Counter[str] = Counter()
         self._drafts: dict[str, list[pb.Function]] = {}
@@ -247,6 +250,13 @@ class _Servicer:
         name = self.modal.bound.get(request.function_id, request.function_id.removeprefix("fu-"))
         containers, backlog = self.modal.stats.get(name, (0, 0))
         return pb.FunctionStats(backlog=backlog, num_total_tasks=containers)
+
+    def FunctionGetOutputs(self, request: Any) -> Any:
+        ended = self.modal.calls_ended.get(request.function_call_id)
+        if ended is None:
+            return pb.FunctionGetOutputsResponse(num_unfinished_inputs=1)
+        item = pb.FunctionGetOutputsItem(result=ended, data_format=pb.DATA_FORMAT_PICKLE)
+        return pb.FunctionGetOutputsResponse(outputs=[item])
 
     def ClassCreate(self, _: Any) -> Any:
         return pb.ClassCreateResponse(class_id="cs-1", handle_metadata=pb.ClassHandleMetadata())
