@@ -150,7 +150,7 @@ def flags(request: ImageRequest) -> list[tuple[str, str]]:
         ("--model", request.model),
     ]
     sometimes = [
-        ("--vary", f"{request.variation_seed}:{request.variation_strength:g}", request.variation_strength),
+        ("--vary", ",".join(f"{seed}:{strength:g}" for seed, strength in request.variations), request.variations),
         ("--image", request.image, request.image),
         ("--strength", f"{request.strength:g}", request.image),
         ("--upscale", f"{request.upscale}", request.upscale > 1),
@@ -229,9 +229,10 @@ def _size(value: str) -> dict[str, int]:
     return {"width": width, "height": height}
 
 
-def _variation(value: str) -> dict[str, float]:
-    seed, strength = _pair(value, r"\d{1,10}(?:\.\d{1,2})?", "[:/]")
-    return {"variation_seed": int(seed), "variation_strength": float(strength)}
+def _variations(value: str) -> dict[str, Any]:
+    pairs = (_pair(each, r"\d{1,10}(?:\.\d{1,2})?", "[:/]") for each in value.split(","))
+    *varied, (seed, strength) = [(int(seed), float(strength)) for seed, strength in pairs]
+    return {"variation_seed": seed, "variation_strength": strength, "varied": tuple(varied)}
 
 
 def _style(value: str) -> str:
@@ -266,7 +267,7 @@ FLAGS: Final = {
     "repeat": Flag("repeat", _whole, "2", Phrase("all of it so many times, each with a new seed")),
     "upscale": Flag("upscale", _whole, "2", Phrase("twice as wide and high, with finer detail")),
     "strength": Flag("strength", _decimal, "0.6", Phrase("how far to go from a picture that you attach")),
-    "vary": Flag("variation", _variation, "7:0.3"),
+    "vary": Flag("variations", _variations, "7:0.3,9:0.3"),
     "image": Flag("image", str.lower, "0123456789abcdef01234567"),
     "help": Flag("help", str, "", Phrase("this text")),
 }

@@ -22,6 +22,9 @@ TEXTS: Final[dict[str, str]] = {
     "Only who asked for it, or a moderator, can delete it.": "Löschen kann es nur, wer es bestellt hat, oder die Moderation.",
     "Only who asked for it, or a moderator, can cancel it.": "Abbrechen kann es nur, wer es bestellt hat, oder die Moderation.",
     "That picture is as large as I can make it.": "Größer kann ich dieses Bild nicht machen.",
+    "That picture is as far from the first one as I can go. Redraw gives others like it.": (
+        "Weiter weg vom ersten Bild komme ich nicht. Mit „Neu zeichnen“ bekommst du andere wie dieses."
+    ),
     "There is no such picture.": "Dieses Bild gibt es nicht.",
     "I don't remember that picture any more. Please type it again.": (
         "An dieses Bild erinnere ich mich nicht mehr. Bitte gib es noch einmal ein."
@@ -43,6 +46,7 @@ TEXTS: Final[dict[str, str]] = {
     "seed {seed}": "Seed {seed}",
     "seeds {first} to {last}": "Seeds {first} bis {last}",
     "variation {seed} by {strength:g}": "Variation {seed} um {strength:g}",
+    "{count} in a row": "{count} nacheinander",
     "from a picture, strength {strength:g}": "aus einem Bild, Stärke {strength:g}",
     "without {words}": "ohne {words}",
     # What was asked and cannot be drawn
@@ -79,6 +83,7 @@ TEXTS: Final[dict[str, str]] = {
     "{model} cannot be told what to leave out: drop --no, and say what you want to see instead.": (
         "{model} kann man nicht sagen, was fehlen soll: lass --no weg und sag, was du stattdessen sehen willst."
     ),
+    "--vary takes {limit} variations of one another, and no more.": "--vary nimmt {limit} Variationen voneinander, nicht mehr.",
     "--upscale is 1 or 2; you asked for {asked}.": "--upscale ist 1 oder 2, nicht {asked}.",
     "That is too large to upscale for {model}: leave --size at {width}x{height} or less.": (
         "Das ist zum Vergrößern mit {model} zu groß: bleib mit --size bei {width}x{height} oder weniger."

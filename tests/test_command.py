@@ -26,7 +26,7 @@ from bot.command import (
 )
 from bot.errors import BadRequest, Told
 from bot.models import MODELS, SKETCH
-from bot.request import LEAST_STRENGTH, MAX_PICTURES, PROMPT_LIMIT, SEEDS, UPSCALES, ImageRequest, compose
+from bot.request import LEAST_STRENGTH, MAX_PICTURES, MOST_VARIATIONS, PROMPT_LIMIT, SEEDS, UPSCALES, ImageRequest, compose
 from bot.styles import STYLES, split
 
 quick = settings(derandomize=True, max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -78,6 +78,7 @@ REQUESTS = st.builds(
     model=st.sampled_from(sorted(MODELS)),
     variation_seed=st.integers(0, SEEDS - 1),
     variation_strength=st.just(0.0) | st.floats(0, 1),
+    varied=st.lists(st.tuples(st.integers(0, SEEDS - 1), st.floats(0, 1)), max_size=MOST_VARIATIONS - 1).map(tuple),
 ) | st.builds(
     ImageRequest,
     prompt=st.just("a fox"),

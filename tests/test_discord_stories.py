@@ -237,6 +237,18 @@ async def test_where_the_message_is_the_bots_own_its_buttons_work_too(house: Hou
     assert posted.deleted
 
 
+async def test_a_variation_of_a_variation_goes_on_from_the_one_that_was_chosen(house: House) -> None:
+    once = await house.press(await house.imagine("a red fox", n=2, seed=7), "Vary 2")
+    twice = await house.press(once, "Vary 3")
+    await house.forget()
+    thrice = await house.press(twice, "Vary 4")
+    chosen = [requests_in(message)[place] for message, place in ((once, 2), (twice, 3))]
+    assert [each.varied for each in house.drawn[-2:]] == [each.variations for each in chosen]
+    assert {(each.seed, len(each.variations)) for each in requests_in(thrice)} == {(8, 3)}
+    told = (await house.click(thrice, "Details")).told
+    assert command.write(house.drawn[-1]) in told
+
+
 # When everything is forgotten
 
 

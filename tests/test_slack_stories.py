@@ -139,6 +139,22 @@ async def test_draw_vary_upscale_edit_details_delete(house: House, slack: SlackS
     assert len(house.shown()) == 4
 
 
+async def test_a_variation_of_a_variation_goes_on_from_the_one_that_was_chosen(house: House) -> None:
+    first = await house.command("a red fox --n 2 --seed 7")
+    await house.click(first, "Vary 2")
+    once = house.newest()
+    await house.click(once, "Vary 3")
+    twice = house.newest()
+    house.forget()
+    await house.click(twice, "Vary 4")
+    _, first_varied, second, third = house.drawn
+    assert second.varied == first_varied.alone(2).variations
+    assert third.varied == second.alone(3).variations
+    assert (third.seed, len(third.variations)) == (8, 3)
+    await house.click(house.newest(), "Details")
+    assert command.read(house.told("U1")[-1].splitlines()[0].removeprefix("/imagine ")) == third
+
+
 async def test_deleting_leaves_nothing_behind(house: House, slack: SlackServer) -> None:
     message = await house.command("a red fox --n 2")
     assert message.button("Delete")["confirm"]["deny"]["text"] == "Keep"
