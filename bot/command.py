@@ -8,6 +8,7 @@ Flags are Midjourney's where people's fingers know them. They may stand before, 
 - `{red, blue}` stands for each of them in turn: `a {red,blue} fox` is two pictures, of one seed. `__animal__` stands for
   one out of a list that the admin has written, chosen by the seed.
 - A backslash before `--`, a quote, `{` or `__` keeps it as part of the words.
+- `help` alone, and what begins with `settings`, is never drawn, unless it stands between quotes or behind a backslash.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import os
 import random
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -32,6 +34,7 @@ LONGEST: Final = 3 * PROMPT_LIMIT  # characters of a whole command: a prompt, wh
 EXAMPLES: Final = ("a red fox in the snow", "a robot wearing a crown --ar 3:2 --n 4", "a {red,blue} fox --style watercolor")
 SHAPES: Final = ("1:1", "3:2", "2:3", "4:3", "3:4", "16:9", "9:16")  # to pick from; any other can be typed
 KEPT: Final = ("model", "ar", "size", "n", "style")  # flags that people may set once for all their commands
+AFTER_SETTINGS: Final = ("reset", "help")
 ABOUT_A_MODEL: Final = {"width", "height"}  # what fits one model may not fit another
 
 
@@ -62,11 +65,11 @@ def read_all(
     for name, value in (options or {}).items():
         if value is not None:
             _set(given, name, str(value))
-    if prompt.lower() in {"", "help"} and not given:
+    if not prompt and not given:
         raise HelpWanted(model)
     if "aspect_ratio" in given and "width" in given:
         raise BadRequest("Give either --ar or --size, not both.")
-    return _expand(prompt, {"model": model} | _defaults(defaults or {}, given) | given)
+    return _expand(prompt, {"model": model} | _defaults(usable(defaults or {}), given) | given)
 
 
 def check(defaults: Mapping[str, str]) -> None:
@@ -76,31 +79,58 @@ def check(defaults: Mapping[str, str]) -> None:
     read_all("a fox", options=defaults)
 
 
-def settings_in(text: str) -> dict[str, str] | None:
-    """Read `settings --model sdxl --n 2`; None where the text is no such thing, but a prompt.
+def usable(defaults: Mapping[str, str]) -> dict[str, str]:
+    """Return the defaults that can still be drawn with: the admin may have taken a model or a style away since."""
+    kept: dict[str, str] = {}
+    for name in KEPT:  # the model first: it decides which sizes there are
+        if value := defaults.get(name):
+            with suppress(BadRequest):
+                check({**kept, name: value})
+                kept[name] = value
+    return {name: value for name, value in defaults.items() if name in kept}
 
-    `settings` alone is empty; `settings reset` has an empty value for everything.
+
+def settings_in(text: str) -> dict[str, str] | None:
+    """Read `settings --model sdxl --n 2`; None where the text is a prompt. Raises `BadRequest` for what may be a mistake.
+
+    `settings` alone is empty, and so is `settings help`. What follows `settings reset` is set after all else is forgotten,
+    by an empty value; a flag without a value forgets what it sets.
     """
-    word, _, rest = text.strip().partition(" ")
-    if word.lower() != "settings":
+    first, *rest = text.split() or [""]
+    if not _SETTINGS.fullmatch(first):
         return None
-    if rest.strip().lower() == "reset":
-        return dict.fromkeys(KEPT, "")
-    words, found = _Words(rest), {}
-    while (word := words.take() or "") and (match := _FLAG.fullmatch(word)):
-        if (name := _known(match[1])) not in KEPT:
+    if first.lower() != "settings":
+        if rest and not (_FLAG.fullmatch(rest[0]) or rest[0].lower() in AFTER_SETTINGS):
+            return None  # a setting sun
+        raise BadRequest("Did you mean /imagine settings? To draw “{word}”, put it between quotes.", word=first)
+    said = rest.pop(0).lower() if rest and rest[0].lower() in AFTER_SETTINGS else ""
+    return dict.fromkeys(KEPT if said == "reset" else (), "") | _remembered(_Words(" ".join(rest)))
+
+
+def _remembered(words: _Words) -> dict[str, str]:
+    """Read the flags after `settings`."""
+    found: dict[str, str] = {}
+    while word := words.take():
+        if not (match := _FLAG.fullmatch(word)):
+            raise BadRequest(
+                "After “settings” I read flags such as --n 4 --style oil, or reset, and not “{word}”. "
+                "To draw these words, put them between quotes.",
+                word=word[:50],
+            )
+        name = _known(match[1])
+        if name == "help":
+            continue
+        if name not in KEPT:
             flags = ", ".join(f"--{flag}" for flag in KEPT)
             raise BadRequest("--{name} is not remembered; these are: {flags}.", name=name, flags=flags)
         found[name] = (match[2] or _bare(list(words.value(greedy=False)))).lower()  # as the menus of the forms have it
-    if word:
-        return None  # other words: somebody wants a picture of the settings of a table
     return found
 
 
 def changed(defaults: Mapping[str, str], changes: Mapping[str, str]) -> dict[str, str]:
     """Lay changes over what is remembered: a shape takes the place of a size, and a size of a shape."""
     gone = {name for name, rival in (("ar", "size"), ("size", "ar")) if changes.get(rival) and name not in changes}
-    return {name: value for name, value in defaults.items() if name not in gone} | dict(changes)
+    return {name: value for name, value in usable(defaults).items() if name not in gone} | dict(changes)
 
 
 def options_in(text: str) -> dict[str, str]:
@@ -276,7 +306,9 @@ ALIASES: Final = {"cfg": "guidance", "aspect": "ar", "negative": "no", "step": "
 _FLAG: Final = re.compile(r"(?:--|[—–]-?|―)([^\W\d_][\w-]*)(?:=(.*))?", re.DOTALL)  # phones turn -- into a dash
 _VALUE: Final = re.compile(r"(?:(?:--|[—–]-?|―)[^\W\d_][\w-]*=)?")  # where the value in --flag=value begins, or the word
 _QUOTES: Final = {'"': '"', "“": "”", "„": "“", "«": "»", "”": "”"}
-_ESCAPED: Final = re.compile(r"\\+(?:--|[—–―\"“„«”])")
+_SETTINGS: Final = re.compile(r"set+[ing]{2,3}s?", re.IGNORECASE)  # and what hurried fingers make of it
+_OURS: Final = re.compile(rf"help|{_SETTINGS.pattern}", re.IGNORECASE)  # these, as the first word, speak to us
+_ESCAPED: Final = re.compile(rf"\\+(?:--|[—–―\"“„«”]|(?:{_OURS.pattern})$)", re.IGNORECASE)
 
 
 def _scan(text: str, model: str) -> tuple[str, dict[str, Any]]:
@@ -294,6 +326,8 @@ def _scan(text: str, model: str) -> tuple[str, dict[str, Any]]:
             raise HelpWanted(model)
         value = _bare([match[2]]) if match[2] else _bare(list(words.value(greedy=name == "no")))
         _set(given, name, value)
+    if len(prompt) == 1 and prompt[0].lower() == "help":
+        raise HelpWanted(model)
     return _bare(prompt), given
 
 
@@ -331,8 +365,7 @@ def _defaults(defaults: Mapping[str, str], given: Mapping[str, Any]) -> dict[str
     """Read a person's own defaults, those that go with what they have `given` this time."""
     usual: dict[str, Any] = {}
     for name, value in defaults.items():
-        if value and (name != "model" or value in MODELS):  # which the admin may have taken away
-            _set(usual, name, value)
+        _set(usual, name, value)
     if "width" in given or "aspect_ratio" in given:
         usual = {name: value for name, value in usual.items() if name not in {*ABOUT_A_MODEL, "aspect_ratio"}}
     if given.get("model", usual.get("model")) != usual.get("model"):
@@ -376,8 +409,9 @@ def _filled(prompt: str, seed: int, style: str | None) -> str:
 
 
 def typed(prompt: str) -> str:
-    """Write a prompt so that nothing in it is a choice or a flag."""
-    return protect(_KEEP.sub(r"\\\g<0>", prompt))
+    """Write a prompt so that nothing in it is a choice or a flag, and it speaks of a picture."""
+    words = protect(_KEEP.sub(r"\\\g<0>", prompt))
+    return f"\\{words}" if _OURS.fullmatch(words.partition(" ")[0]) else words
 
 
 def wildcards(environ: Mapping[str, str]) -> dict[str, list[str]]:

@@ -130,9 +130,9 @@ async def imagine_settings(
     desk, who = interaction.client.desk, caller(interaction)
     given = {"model": model, "ar": ar, "size": size, "n": n, "style": style}
     changes = {name: str(value) for name, value in given.items() if value is not None}
-    defaults = command.changed({} if reset else await desk.remembered(who), changes)
+    defaults = {} if reset else await desk.remembered(who)
     if changes or reset:
-        await desk.set_defaults(who, defaults)
+        defaults = await desk.set_defaults(who, command.changed(defaults, changes))
     await privately(interaction, desk.shown(defaults, who.language))
 
 

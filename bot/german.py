@@ -106,6 +106,14 @@ TEXTS: Final[dict[str, str]] = {
     ),
     "I don't know --{typed}. Did you mean --{meant}?": "--{typed} kenne ich nicht. Meintest du --{meant}?",
     "I don't know --{typed}. There are: {flags}.": "--{typed} kenne ich nicht. Es gibt: {flags}.",
+    "Did you mean /imagine settings? To draw “{word}”, put it between quotes.": (
+        "Meintest du /imagine settings? Wenn ich „{word}“ zeichnen soll, setz es in Anführungszeichen."
+    ),
+    "After “settings” I read flags such as --n 4 --style oil, or reset, and not “{word}”. "
+    "To draw these words, put them between quotes.": (
+        "Nach „settings“ lese ich Flags wie --n 4 --style oil, oder reset, und nicht „{word}“. "
+        "Wenn ich diese Wörter zeichnen soll, setz sie in Anführungszeichen."
+    ),
     "--{name} is not remembered; these are: {flags}.": "--{name} wird nicht gemerkt, nur diese: {flags}.",
     "--repeat is from 1 to {limit}.": "--repeat geht von 1 bis {limit}.",
     "That makes {count} different pictures. Choose one.": "Das sind {count} verschiedene Bilder. Wähl eines aus.",
@@ -149,8 +157,9 @@ TEXTS: Final[dict[str, str]] = {
     # Settings that are remembered
     "What I add to your commands: {flags}": "Was ich zu deinen Befehlen dazusage: {flags}",
     "I add nothing to your commands.": "Ich sage nichts zu deinen Befehlen dazu.",
-    "Change it with /imagine settings --n 4 --style oil, or forget it with /imagine settings reset.": (
-        "Ändern: /imagine settings --n 4 --style oil. Vergessen: /imagine settings reset."
+    "What I cannot add any more, and leave out: {flags}": "Was ich nicht mehr dazusagen kann und weglasse: {flags}",
+    "Change it with /imagine settings --n 4 --style oil, or forget it with /imagine settings reset. It holds {kept}.": (
+        "Ändern: /imagine settings --n 4 --style oil. Vergessen: /imagine settings reset. Merken kann ich {kept}."
     ),
     # Help
     "Type what you want to see:": "Schreib, was du sehen willst:",

@@ -21,6 +21,7 @@ from bot.command import (
     read,
     read_all,
     settings_in,
+    usable,
     wildcards,
     write,
 )
@@ -329,7 +330,7 @@ def test_flags_without_words_ask_for_words(text: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "  ", '""', "help", "Help", " HELP ", "--help", "—help", "--h", "a fox --help", "--seed 7 --help"],
+    ["", "  ", '""', "help", "Help", " HELP ", "--help", "—help", "--h", "a fox --help", "--seed 7 --help", "--n 2 help"],
 )
 def test_help_is_given_to_whoever_asks_or_says_nothing(text: str) -> None:
     with pytest.raises(HelpWanted) as wanted:
@@ -540,8 +541,15 @@ def test_defaults_that_do_not_go_with_what_was_named_are_left_out(monkeypatch: p
     assert request.width == 512
     [request] = read_all("a fox", defaults={"model": "large", "size": "320x320"})
     assert (request.model, request.width) == ("large", 320)
-    [request] = read_all("a fox", defaults={"model": "gone", "n": "2"})
-    assert (request.model, request.n) == ("sketch", 2)
+
+
+def test_defaults_that_the_admin_has_taken_away_block_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = {"n": "2", "style": "gone", "model": "gone", "size": "1024x1024", "seed": "7", "ar": ""}
+    [request] = read_all("a fox", defaults=kept)
+    assert (request.model, request.n, request.width, request.prompt) == ("sketch", 2, 256, "a fox")
+    assert changed(kept, {"style": "oil"}) == {"n": "2", "style": "oil"}
+    monkeypatch.setitem(MODELS, "large", replace(SKETCH, name="large", max_side=1024))
+    assert usable({**kept, "model": "large"}) == {"n": "2", "model": "large", "size": "1024x1024"}
 
 
 @pytest.mark.parametrize(
@@ -552,13 +560,48 @@ def test_defaults_that_do_not_go_with_what_was_named_are_left_out(monkeypatch: p
         ("settings reset", dict.fromkeys(("model", "ar", "size", "n", "style"), "")),
         ("settings --n 4 --style=oil", {"n": "4", "style": "oil"}),
         ("settings --style=OIL --model SKETCH", {"style": "oil", "model": "sketch"}),
-        ("settings of a table", None),
-        ("settings --n 4 of a table", None),
+        ("settings\n--n 4", {"n": "4"}),
+        ("settings help", {}),
+        ("settings --help", {}),
+        ("settings RESET --n 3", {"model": "", "ar": "", "size": "", "n": "3", "style": ""}),
+        ("settings --style", {"style": ""}),
         ("a fox settings", None),
+        ("a setting sun", None),
+        ("setting sun --n 4", None),
+        ('"settings of a table"', None),
+        ("\\settings of a table", None),
+        ("", None),
     ],
 )
 def test_settings_are_told_from_a_prompt(text: str, found: dict[str, str] | None) -> None:
     assert settings_in(text) == found
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("settings of a table", "and not “of”. To draw these words, put them between quotes."),
+        ("settings --n 4 of a table", "and not “of”."),
+        ("settings n 4", "and not “n”."),
+        ("settings rest", "and not “rest”."),
+        ("settings reset all", "and not “all”."),
+        ("settings --nn 4", "I don't know --nn."),
+        ("setings --n 4", "Did you mean /imagine settings? To draw “setings”, put it between quotes."),
+        ("Setting", "Did you mean /imagine settings?"),
+        ("settigns reset", "Did you mean /imagine settings?"),
+    ],
+)
+def test_what_may_be_meant_for_the_settings_is_not_drawn(text: str, told: str) -> None:
+    with pytest.raises(BadRequest, match=re.escape(told)):
+        settings_in(text)
+
+
+@pytest.mark.parametrize("words", ["help", "HELP", "\\help", "settings of a table", "setting", "Settings help", '"settings"'])
+def test_words_that_speak_to_us_can_be_meant_as_a_picture(words: str) -> None:
+    request = compose(words, model="sketch")
+    for text in (write(request), f'"{words}"'):
+        assert settings_in(text) is None
+        assert read(text).prompt == words
 
 
 def test_only_some_flags_are_remembered() -> None:

@@ -626,6 +626,17 @@ async def test_settings_are_remembered_shown_and_forgotten_for_one_person_in_one
     assert house.drawn[-1].n == 1
 
 
+@pytest.mark.parametrize(
+    ("prompt", "told"),
+    [("settings help", "I add nothing"), ("settings rest", "and not “rest”"), ("help", "Type what you want to see")],
+)
+async def test_what_speaks_to_us_is_never_drawn(prompt: str, told: str, house: House) -> None:
+    answer = await house.discord.imagine(house.url, {"prompt": prompt, "n": 2})
+    assert answer.message
+    assert told in (answer.message.content or answer.message.embeds[0]["description"])
+    assert house.drawn == []
+
+
 @pytest.mark.parametrize("locale", ["en-US", "de"])
 async def test_help_is_short_and_fits(locale: str, house: House) -> None:
     by_name = await house.discord.imagine(house.url, {}, name="imagine-help", locale=locale)

@@ -396,7 +396,12 @@ async def test_a_mention_in_a_channel_is_answered_there(house: House, slack: Sla
     [
         ("", "Type what you want to see"),
         ("help", "Type what you want to see"),
+        ("help --n 3", "Type what you want to see"),
         ("settings --n 3", "--n 3"),
+        ("settings help", "I add nothing"),
+        ("settings reset --n 3", "--n 3"),
+        ("settings of a table", "put them between quotes"),
+        ("setings --n 3", "Did you mean /imagine settings?"),
         ("a fox --sede 7", "Did you mean --seed?"),
     ],
 )
