@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from bot.desk import Desk
 
-SHAPES: Final = (
+PATTERNS: Final = (  # of settings: a name, what its value looks like, and that in words
     ("DISCORD_PUBLIC_KEY", "[0-9a-fA-F]{64}", "64 hexadecimal digits"),
     ("DISCORD_APPLICATION_ID", "[0-9]{15,20}", "a number of 15 to 20 digits"),
 )
@@ -32,7 +32,7 @@ def open_session() -> aiohttp.ClientSession:
 
 def check(environ: Mapping[str, str]) -> None:
     """Raise `Told` for a setting that cannot be right, before anything starts."""
-    for name, pattern, what in SHAPES:
+    for name, pattern, what in PATTERNS:
         if (value := environ.get(name)) and not re.fullmatch(pattern, value):
             raise Told(f"{name} must be {what}. It is on your application's General Information page.")
     for variable, model in named(environ):
