@@ -721,6 +721,28 @@ async def test_a_preview_that_slack_cannot_fetch_is_left_out(
     assert house.newest().pictures
 
 
+@pytest.mark.parametrize("channel", ["C1", "G2"])
+async def test_a_preview_is_gone_with_the_outcome_whichever_way_that_goes(
+    channel: str, house: House, slack: SlackServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bot.slack_reply.Reply.edit_every", 0.02)
+    slack.keeps_rates = False
+    async with house.opened() as service:
+        service.generator.preview, service.generator.step_seconds = JPEG, 0.05
+        await slack.command(service.url, "a red fox", channel=channel)
+        await until(lambda: list(house.folder.glob("files/*")))
+    assert house.newest().pictures
+    assert list(house.folder.glob("files/*")) == []
+
+
+async def test_deleting_takes_the_picture_that_was_started_from_along(house: House, slack: SlackServer) -> None:
+    async with house.opened() as service:
+        await slack.mention(service.url, "a fox", files=[a_picture(slack)])
+    assert list(house.folder.glob("files/*"))
+    await house.click(house.newest(), "Delete")
+    assert list(house.folder.glob("files/*")) == []
+
+
 JPEG = b"\xff\xd8\xff\xe0 not much of a picture"
 
 
