@@ -2,7 +2,7 @@
 
 Flags are Midjourney's where people's fingers know them. They may stand before, between or after the words.
 
-- A value is one word; `--no` takes all words up to the next flag. `--seed=7` is fine too.
+- A value is one word; `--no` takes all words up to the next flag. `--seed=7`, `--seed:7` and `-seed 7` are fine too.
 - Quotes around the whole prompt, or around a value, are dropped; quotes within it are kept.
   Between quotes nothing is a flag.
 - `{red, blue}` stands for each of them in turn: `a {red,blue} fox` is two pictures, of one seed. `__animal__` stands for
@@ -61,7 +61,7 @@ def read_all(
     """
     text = text.encode("utf-8", "replace").decode()  # half of a surrogate pair could not be answered
     at_most(Phrase("The command"), len(text), LONGEST)
-    prompt, given = _scan(text, model)
+    prompt, given = _scan(unpasted(text), model)
     for name, value in (options or {}).items():
         if value is not None:
             _set(given, name, str(value))
@@ -70,6 +70,11 @@ def read_all(
     if "aspect_ratio" in given and "width" in given:
         raise BadRequest("Give either --ar or --size, not both.")
     return _expand(prompt, {"model": model} | _defaults(usable(defaults or {}), given) | given)
+
+
+def unpasted(text: str) -> str:
+    """Take the command's own name off a text, where somebody copied all of it."""
+    return _PASTED.sub("", text, count=1) if _PASTED.match(text) else text
 
 
 def check(defaults: Mapping[str, str]) -> None:
@@ -96,11 +101,11 @@ def settings_in(text: str) -> dict[str, str] | None:
     `settings` alone is empty, and so is `settings help`. What follows `settings reset` is set after all else is forgotten,
     by an empty value; a flag without a value forgets what it sets.
     """
-    first, *rest = text.split() or [""]
+    first, *rest = unpasted(text).split() or [""]
     if not _SETTINGS.fullmatch(first):
         return None
     if first.lower() != "settings":
-        if rest and not (_FLAG.fullmatch(rest[0]) or rest[0].lower() in AFTER_SETTINGS):
+        if rest and not (_FLAG.match(rest[0]) or rest[0].lower() in AFTER_SETTINGS):
             return None  # a setting sun
         raise BadRequest("Did you mean /imagine settings? To draw “{word}”, put it between quotes.", word=first)
     said = rest.pop(0).lower() if rest and rest[0].lower() in AFTER_SETTINGS else ""
@@ -111,7 +116,7 @@ def _remembered(words: _Words) -> dict[str, str]:
     """Read the flags after `settings`."""
     found: dict[str, str] = {}
     while word := words.take():
-        if not (match := _FLAG.fullmatch(word)):
+        if not (match := _flag(word)):
             raise BadRequest(
                 "After “settings” I read flags such as --n 4 --style oil, or reset, and not “{word}”. "
                 "To draw these words, put them between quotes.",
@@ -137,7 +142,7 @@ def options_in(text: str) -> dict[str, str]:
     """Read a line of nothing but flags, as the options of a command. Raises `BadRequest` for any other word."""
     words, found = _Words(text), dict[str, str]()
     while word := words.take():
-        if not (match := _FLAG.fullmatch(word)):
+        if not (match := _flag(word)):
             raise BadRequest("“{word}” is not a setting. For example: --steps 20 --n 4", word=word[:50])
         name = _known(match[1])
         found[name] = _bare([match[2]] if match[2] else list(words.value(greedy=name == "no")))
@@ -301,14 +306,29 @@ FLAGS: Final = {
     "image": Flag("image", str.lower, "0123456789abcdef01234567"),
     "help": Flag("help", str, "", Phrase("this text")),
 }
-ALIASES: Final = {"cfg": "guidance", "aspect": "ar", "negative": "no", "step": "steps", "h": "help"}
+ALIASES: Final = {
+    "cfg": "guidance",
+    "cfg_scale": "guidance",
+    "guidance_scale": "guidance",
+    "aspect": "ar",
+    "aspect_ratio": "ar",
+    "negative": "no",
+    "negative_prompt": "no",
+    "step": "steps",
+    "num_inference_steps": "steps",
+    "h": "help",
+}
 
-_FLAG: Final = re.compile(r"(?:--|[—–]-?|―)([^\W\d_][\w-]*)(?:=(.*))?", re.DOTALL)  # phones turn -- into a dash
-_VALUE: Final = re.compile(r"(?:(?:--|[—–]-?|―)[^\W\d_][\w-]*=)?")  # where the value in --flag=value begins, or the word
+# Phones and word processors turn -- into dashes of their own; one hyphen is enough for a flag that there is.
+_DASHES: Final = r"[-\u2010-\u2015\u2212\uff0d]"
+_MARK: Final = rf"(?:{_DASHES}{{2,4}}|[\u2013-\u2015\u2212]|-(?=(?:{'|'.join([*FLAGS, *ALIASES])})(?:[=:]|$)))"
+_FLAG: Final = re.compile(rf"{_MARK}([^\W\d_][\w-]*)(?:[=:](.*))?", re.DOTALL | re.IGNORECASE)
+_VALUE: Final = re.compile(rf"(?:{_MARK}[^\W\d_][\w-]*[=:])?", re.IGNORECASE)  # the value in --flag=value follows, or the word
 _QUOTES: Final = {'"': '"', "“": "”", "„": "“", "«": "»", "”": "”"}
 _SETTINGS: Final = re.compile(r"set+[ing]{2,3}s?", re.IGNORECASE)  # and what hurried fingers make of it
-_OURS: Final = re.compile(rf"help|{_SETTINGS.pattern}", re.IGNORECASE)  # these, as the first word, speak to us
-_ESCAPED: Final = re.compile(rf"\\+(?:--|[—–―\"“„«”]|(?:{_OURS.pattern})$)", re.IGNORECASE)
+_OURS: Final = re.compile(rf"help|/imagine|{_SETTINGS.pattern}", re.IGNORECASE)  # these, as the first word, speak to us
+_ESCAPED: Final = re.compile(rf"\\+(?:{_DASHES}|[\"“„«”]|(?:{_OURS.pattern})$)", re.IGNORECASE)
+_PASTED: Final = re.compile(r"\s*/imagine(?:\s+prompt:|\s|$)\s*", re.IGNORECASE)
 
 
 def _scan(text: str, model: str) -> tuple[str, dict[str, Any]]:
@@ -317,7 +337,7 @@ def _scan(text: str, model: str) -> tuple[str, dict[str, Any]]:
     prompt: list[str] = []
     given: dict[str, Any] = {}
     while (word := words.take()) is not None:
-        match = _FLAG.fullmatch(word)
+        match = _flag(word)
         if match is None:
             prompt.append(word)
             continue
@@ -329,6 +349,14 @@ def _scan(text: str, model: str) -> tuple[str, dict[str, Any]]:
     if len(prompt) == 1 and prompt[0].lower() == "help":
         raise HelpWanted(model)
     return _bare(prompt), given
+
+
+def _flag(word: str) -> re.Match[str] | None:
+    """Return a word as a flag, or None; what only begins like one is pointed out."""
+    found = _FLAG.fullmatch(word)
+    if found is None and word.startswith("--") and _FLAG.match(word):
+        raise _unknown(word.removeprefix("--"))
+    return found
 
 
 def _set(given: dict[str, Any], name: str, value: str) -> None:
@@ -351,14 +379,19 @@ def _set(given: dict[str, Any], name: str, value: str) -> None:
 
 def _known(typed: str) -> str:
     """Return the flag that was meant, or say which one it may have been."""
-    name = ALIASES.get(typed.lower(), typed.lower())
-    if name in FLAGS:
-        return name
-    close = difflib.get_close_matches(name, [*FLAGS, *ALIASES], n=1)
-    if close:
-        raise BadRequest("I don't know --{typed}. Did you mean --{meant}?", typed=typed[:50], meant=close[0])
+    name = typed.lower().replace("-", "_")
+    name = ALIASES.get(name, name)
+    if name not in FLAGS:
+        raise _unknown(typed)
+    return name
+
+
+def _unknown(typed: str) -> BadRequest:
+    known = [name for name in (*FLAGS, *ALIASES) if name != "h"]  # which is like too many
+    if close := difflib.get_close_matches(typed.lower(), known, n=1):
+        return BadRequest("I don't know --{typed}. Did you mean --{meant}?", typed=typed[:50], meant=close[0])
     flags = ", ".join(f"--{name}" for name, flag in FLAGS.items() if flag.about)
-    raise BadRequest("I don't know --{typed}. There are: {flags}.", typed=typed[:50], flags=flags)
+    return BadRequest("I don't know --{typed}. There are: {flags}.", typed=typed[:50], flags=flags)
 
 
 def _defaults(defaults: Mapping[str, str], given: Mapping[str, Any]) -> dict[str, Any]:
@@ -448,7 +481,7 @@ class _Words:
     def value(self, *, greedy: bool) -> Iterator[str]:
         """Take the value of a flag: one word, or all words up to the next flag."""
         first = True
-        while (word := self.peek()) is not None and not _FLAG.fullmatch(word):
+        while (word := self.peek()) is not None and not _flag(word):
             self.take()
             yield word
             if not greedy or (first and _quoted(word)):

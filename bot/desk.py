@@ -112,7 +112,7 @@ class Desk:
         requests = command.read_all(text, model=self.model, options=options, defaults=defaults)
         if len(requests) == 1:
             return await self.submit(caller.job(requests))
-        words = " ".join(text.split())
+        words = " ".join(command.unpasted(text).split())
         proposed = caller.job(requests, words=words)
         await self._soon(self.store.remember(f"proposal {proposed.id}", proposed.dump()))
         return Proposal(proposed)

@@ -71,7 +71,6 @@ class Page:
 
     async def imagine(self, text: str, caller: Caller, options: Mapping[str, str], *, form: bool) -> Answer:
         """Take what somebody typed, or filled into the form; say that it is being drawn. Raises `Told`."""
-        text = text.removeprefix("/imagine").strip()
         if not form and (shown := await self._desk.settings(text, caller)) is not None:
             return {"told": shown}
         given = {name: value for name in FIELDS if (value := options.get(name, "").strip())}

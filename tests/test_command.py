@@ -183,6 +183,14 @@ FOX = compose("a red fox", model="sketch", seed=7, n=2, num_inference_steps=5)
         '"a\nred\nfox" --seed "7" --n="2" --steps 5',
         "a red fox --seed 1 --seed 7 --n 2 --steps 5",
         "a red fox --seed 7 --n 2 --step 5",
+        "a red fox --seed:7 --n:2 --steps:5",
+        "a red fox -seed 7 -n 2 -Steps=5",
+        "a red fox ——seed 7 −−n 2 ‑‑steps 5",
+        "a red fox ---seed 7 -–n 2 －－steps 5",
+        "a red fox --seed 7 --n 2 --num-inference-steps 5",
+        "/imagine a red fox --seed 7 --n 2 --steps 5",
+        " /Imagine prompt: a red fox --seed 7 --n 2 --steps 5",
+        "/imagine prompt:a red fox --seed 7 --n 2 --steps 5",
         "a red fox --seed 007 --n +2 --steps 5",
     ],
 )
@@ -211,6 +219,11 @@ def test_flags_may_stand_anywhere_and_however_a_phone_writes_them(text: str) -> 
         ("C:\\fox", "C:\\fox"),
         ('a 6" fox', 'a 6" fox'),
         ("help me, fox", "help me, fox"),
+        ("a fox -sly -well-known -5 -nn", "a fox -sly -well-known -5 -nn"),
+        ("a fox \\-n 2", "a fox -n 2"),
+        ("\\/imagine a fox", "/imagine a fox"),
+        ("a fox /imagine", "a fox /imagine"),
+        ("/imagined foxes", "/imagined foxes"),
     ],
 )
 def test_words_that_are_no_flags_stay_words(text: str, prompt: str) -> None:
@@ -291,6 +304,9 @@ UNKNOWN = [
     ("--modle x", "I don't know --modle. Did you mean --model?"),
     ("--sise 320x224", "I don't know --sise. Did you mean --size?"),
     ("—aspct 3:2", "I don't know --aspct. Did you mean --aspect?"),
+    ("--seed, 7", "I don't know --seed,. Did you mean --seed?"),
+    ("--no blur --steps/4", "I don't know --steps/4. Did you mean --steps?"),
+    ("--cfg_scal 7", "I don't know --cfg_scal. Did you mean --cfg_scale?"),
     ("--hlep", "I don't know --hlep. Did you mean --help?"),
     ("--zzz", f"I don't know --zzz. There are: {', '.join(f'--{name}' for name, flag in FLAGS.items() if flag.about)}."),
 ]
@@ -568,6 +584,7 @@ def test_defaults_that_the_admin_has_taken_away_block_nobody(monkeypatch: pytest
         ("a fox settings", None),
         ("a setting sun", None),
         ("setting sun --n 4", None),
+        ("/imagine settings --n 4", {"n": "4"}),
         ('"settings of a table"', None),
         ("\\settings of a table", None),
         ("", None),
@@ -596,7 +613,9 @@ def test_what_may_be_meant_for_the_settings_is_not_drawn(text: str, told: str) -
         settings_in(text)
 
 
-@pytest.mark.parametrize("words", ["help", "HELP", "\\help", "settings of a table", "setting", "Settings help", '"settings"'])
+@pytest.mark.parametrize(
+    "words", ["help", "HELP", "\\help", "/imagine", "settings of a table", "setting", "Settings help", '"settings"']
+)
 def test_words_that_speak_to_us_can_be_meant_as_a_picture(words: str) -> None:
     request = compose(words, model="sketch")
     for text in (write(request), f'"{words}"'):
