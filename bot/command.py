@@ -5,8 +5,7 @@ Flags are Midjourney's where people's fingers know them. They may stand before, 
 - A value is one word; `--no` takes all words up to the next flag. `--seed=7`, `--seed:7` and `-seed 7` are fine too.
 - Quotes around the whole prompt, or around a value, are dropped; quotes within it are kept.
   Between quotes nothing is a flag.
-- `{red, blue}` stands for each of them in turn: `a {red,blue} fox` is two pictures, of one seed. `__animal__` stands for
-  one out of a list that the admin has written, chosen by the seed.
+- What `{red,blue}` and `__animal__` stand for is said in `choices`.
 - A backslash before `--`, a quote, `{` or `__` keeps it as part of the words.
 - `help` alone, and what begins with `settings`, is never drawn, unless it stands between quotes or behind a backslash.
 """
@@ -14,19 +13,16 @@ Flags are Midjourney's where people's fingers know them. They may stand before, 
 from __future__ import annotations
 
 import difflib
-import itertools
-import math
-import os
-import random
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
+from bot import choices
 from bot.errors import BadRequest, Told
 from bot.models import DEFAULT, MODELS
-from bot.request import MAX_PICTURES, PROMPT_LIMIT, ImageRequest, at_most, compose, fresh_seed
+from bot.request import MAX_PICTURES, PROMPT_LIMIT, SEEDS, ImageRequest, at_most, compose, fresh_seed
 from bot.styles import STYLES, split
 from bot.texts import ENGLISH, Phrase, say
 
@@ -166,7 +162,7 @@ def filled(request: ImageRequest, words: str = "") -> dict[str, str]:
     if words:
         asked, _ = _scan(words, request.model)
         prompt = protect(asked)
-        if _filled(_permutations(asked)[0], request.seed, None).split() == request.prompt.split():
+        if choices.filled(choices.prompts_in(asked)[0], request.seed).split() == request.prompt.split():
             style = ""  # its words are the person's own
     else:
         prompt = typed(prompt)
@@ -208,6 +204,7 @@ class HelpWanted(Told):
 def help_text(model: str = DEFAULT, language: str = ENGLISH) -> str:
     """Explain the command in a few lines, from the tables that the parser itself uses."""
     row = MODELS[model]
+    named = ", ".join(f"__{name}__" for name in choices.LISTS)
     flags = [(f"--{name} {flag.example}", say(language, flag.about)) for name, flag in FLAGS.items() if flag.about]
     lines = [
         say(language, "Type what you want to see:"),
@@ -216,6 +213,7 @@ def help_text(model: str = DEFAULT, language: str = ENGLISH) -> str:
         *(f"    {flag}  {about}" for flag, about in flags),
         say(language, "Remember what you always want: /imagine settings --n 4"),
         say(language, "Styles: {styles}", styles=", ".join(STYLES)),
+        *([say(language, "Lists: {lists}", lists=named)] if named else []),
         say(language, "Models:"),
         *(_model_line(name, language, default=name == model) for name in MODELS),
         say(
@@ -337,6 +335,7 @@ def _scan(text: str, model: str) -> tuple[str, dict[str, Any]]:
     prompt: list[str] = []
     given: dict[str, Any] = {}
     while (word := words.take()) is not None:
+        _check_place(word, prompt, words)
         match = _flag(word)
         if match is None:
             prompt.append(word)
@@ -349,6 +348,13 @@ def _scan(text: str, model: str) -> tuple[str, dict[str, Any]]:
     if len(prompt) == 1 and prompt[0].lower() == "help":
         raise HelpWanted(model)
     return _bare(prompt), given
+
+
+def _check_place(word: str, prompt: Sequence[str], words: _Words) -> None:
+    """Refuse a flag within braces: people who write one mean something else than we would make of it."""
+    flags = [part for part in re.split("[{,|]", word) if _FLAG.match(part)]
+    if flags and choices.is_open(" ".join([*prompt, word])) and any("}" in each for each in words.left()):
+        raise BadRequest("“{flag}” cannot stand within {{…}}: flags go before or after the words.", flag=flags[0][:50])
 
 
 def _flag(word: str) -> re.Match[str] | None:
@@ -408,59 +414,32 @@ def _defaults(defaults: Mapping[str, str], given: Mapping[str, Any]) -> dict[str
 
 def _expand(prompt: str, given: dict[str, Any]) -> Sequence[ImageRequest]:
     """Make all the requests that a prompt stands for, with the same seeds, so that people can compare."""
-    style, repeat = given.pop("style", None), given.pop("repeat", 1)
+    style, repeat, count = given.pop("style", None), given.pop("repeat", 1), given.pop("n", 1)
     if not 1 <= repeat <= MAX_PICTURES:
         raise BadRequest("--repeat is from 1 to {limit}.", limit=MAX_PICTURES)
-    given["n"] = given.get("n", 1) * repeat
-    given.setdefault("seed", fresh_seed())
-    prompts = _permutations(prompt)
-    if (count := len(prompts) * given["n"]) > MAX_PICTURES and len(prompts) > 1:
-        raise BadRequest("That makes {count} pictures, and {limit} fit one message.", count=count, limit=MAX_PICTURES)
-    return [compose(_filled(each, given["seed"], style), **given) for each in prompts]
+    choices.check(prompt)
+    prompts, seeds = choices.prompts_in(prompt), [given.pop("seed", fresh_seed())]
+    if choices.has_lists(prompt):  # each round chooses anew
+        seeds += [(seeds[0] + number * count) % SEEDS for number in range(1, repeat)]
+    else:
+        count *= repeat
+    several = len(prompts) * len(seeds)
+    if several > 1 and several * count > MAX_PICTURES:
+        raise BadRequest("That makes {count} pictures, and {limit} fit one message.", count=several * count, limit=MAX_PICTURES)
+    made = (compose(_worded(each, seed, style), seed=seed, n=count, **given) for seed in seeds for each in prompts)
+    return list(dict.fromkeys(made))
 
 
-def _permutations(prompt: str) -> list[str]:
-    """Write a prompt out for every choice in its `{…, …}`."""
-    parts = _CHOICE.split(prompt)  # what stands between, and what is chosen from, by turns
-    choices = [_choices(part) if index % 2 else [part] for index, part in enumerate(parts)]
-    if math.prod(map(len, choices)) > MOST_PERMUTATIONS:
-        raise BadRequest("That is too many choices in {{…}}: {limit} pictures fit one message.", limit=MAX_PICTURES)
-    return ["".join(words) for words in itertools.product(*choices)]
-
-
-def _choices(between: str) -> list[str]:
-    """Return what stands between braces, one by one; braces around a single thing are just braces."""
-    return [word.strip() for word in between.split(",")] if "," in between else [f"{{{between}}}"]
-
-
-def _filled(prompt: str, seed: int, style: str | None) -> str:
-    """Put something for each `__list__`, drop the backslashes that kept `{` and `__`, and add the style."""
-    choose = random.Random(seed)  # noqa: S311  not a secret: the same seed shall give the same words
-    filled = _LIST.sub(lambda found: choose.choice(WILDCARDS[found[1]]) if found[1] in WILDCARDS else found[0], prompt)
-    words = _KEPT.sub(lambda found: found[0][1:], filled)
+def _worded(prompt: str, seed: int, style: str | None) -> str:
+    """Fill in what a prompt leaves open, and add the style."""
+    words = choices.filled(prompt, seed)
     return STYLES[style].apply(words) if style and words.strip() else words
 
 
 def typed(prompt: str) -> str:
     """Write a prompt so that nothing in it is a choice or a flag, and it speaks of a picture."""
-    words = protect(_KEEP.sub(r"\\\g<0>", prompt))
+    words = protect(choices.keep(prompt))
     return f"\\{words}" if _OURS.fullmatch(words.partition(" ")[0]) else words
-
-
-def wildcards(environ: Mapping[str, str]) -> dict[str, list[str]]:
-    """Read the admin's lists: `IMAGINE_WILDCARDS="animal: fox, cat, owl; place: beach, city"`."""
-    lists = (line.partition(":") for line in environ.get("IMAGINE_WILDCARDS", "").split(";"))
-    found = {name.strip().lower(): [word.strip() for word in words.split(",") if word.strip()] for name, _, words in lists}
-    return {name: words for name, words in found.items() if re.fullmatch(r"[a-z0-9]+", name) and words}
-
-
-WILDCARDS: Final = wildcards(os.environ)
-MOST_PERMUTATIONS: Final = 1000  # that are written out at all, before anything is said of them
-
-_CHOICE: Final = re.compile(r"(?<!\\)\{([^{}]*)\}")
-_LIST: Final = re.compile(r"(?<!\\)__([a-z0-9]+)__")
-_KEEP: Final = re.compile(r"(?<!\\)\\*(?:\{|__(?=[a-z0-9]+__))")
-_KEPT: Final = re.compile(r"(?<!\\)\\+(?:\{|__(?=[a-z0-9]+__))")
 
 
 class _Words:
@@ -477,6 +456,9 @@ class _Words:
         word = self.peek()
         self._next += 1
         return word
+
+    def left(self) -> Sequence[str]:
+        return self._words[self._next :]
 
     def value(self, *, greedy: bool) -> Iterator[str]:
         """Take the value of a flag: one word, or all words up to the next flag."""

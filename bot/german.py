@@ -118,6 +118,12 @@ TEXTS: Final[dict[str, str]] = {
     "--repeat is from 1 to {limit}.": "--repeat geht von 1 bis {limit}.",
     "That makes {count} different pictures. Choose one.": "Das sind {count} verschiedene Bilder. Wähl eines aus.",
     "That makes {count} pictures, and {limit} fit one message.": "Das sind {count} Bilder, und {limit} passen in eine Nachricht.",
+    "“{flag}” cannot stand within {{…}}: flags go before or after the words.": (
+        "„{flag}“ kann nicht in {{…}} stehen: Flags stehen vor oder nach den Wörtern."
+    ),
+    "There is no list “{name}” here. There is: {lists}. A backslash keeps the words: \\__{name}__": (
+        "Eine Liste „{name}“ gibt es hier nicht. Es gibt: {lists}. Ein Backslash lässt die Wörter stehen: \\__{name}__"
+    ),
     "That is too many choices in {{…}}: {limit} pictures fit one message.": (
         "Das ist zu viel Auswahl in {{…}}: {limit} Bilder passen in eine Nachricht."
     ),
@@ -166,6 +172,7 @@ TEXTS: Final[dict[str, str]] = {
     "Add what you like:": "Und dazu, was du magst:",
     "Remember what you always want: /imagine settings --n 4": "Merken, was du immer willst: /imagine settings --n 4",
     "Styles: {styles}": "Stile: {styles}",
+    "Lists: {lists}": "Listen: {lists}",
     "Models:": "Modelle:",
     " (used unless you choose)": " (wenn du keines nennst)",
     "Limits: {least} to {most} pixels a side, {steps} steps, {pictures} pictures.": (

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import aiohttp
 
-from bot import discord, slack
+from bot import choices, discord, slack
 from bot.errors import Told, Undelivered
 from bot.models import ROWS, named
 
@@ -38,6 +38,19 @@ def check(environ: Mapping[str, str]) -> None:
     for variable, model in named(environ):
         if model not in ROWS:
             raise Told(f"{variable} names “{model}”, which is not a model here. There is: {', '.join(ROWS)}.")
+    _check_lists(environ)
+
+
+def _check_lists(environ: Mapping[str, str]) -> None:
+    """Raise `Told` for lists that would not give what is meant."""
+    lists, wrong = choices.lists(environ), f"{choices.VARIABLE}: the list"
+    for name, words in lists.items():
+        if not re.fullmatch(choices.NAME, name):
+            raise Told(f"{wrong} “{name}” needs a name of letters and digits. Write animal: fox, cat; place: beach, city")
+        if not words:
+            raise Told(f"{wrong} “{name}” is empty. Write {name}: one, two")
+        if missing := [other for each in words for other in choices.named(each) if other not in lists]:
+            raise Told(f"{wrong} “{name}” names a list “{missing[0]}”, which is not there.")
 
 
 def in_slack(environ: Mapping[str, str], session: aiohttp.ClientSession, desk: Desk) -> slack.Slack | None:

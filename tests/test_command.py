@@ -22,7 +22,6 @@ from bot.command import (
     read_all,
     settings_in,
     usable,
-    wildcards,
     write,
 )
 from bot.errors import BadRequest, Told
@@ -464,6 +463,8 @@ def test_braces_stand_for_each_thing_in_them_by_turns() -> None:
     assert prompts("a { red , deep blue } {fox,owl}") == ["a red fox", "a red owl", "a deep blue fox", "a deep blue owl"]
     assert prompts('"a {red,blue} fox"') == ["a red fox", "a blue fox"]
     assert prompts("a {,big} fox") == ["a fox", "a big fox"]
+    assert prompts("{a fox, asleep | an owl}") == ["a fox, asleep", "an owl"]
+    assert prompts("a {red,red, blue} fox") == ["a red fox", "a blue fox"]
 
 
 def test_pictures_to_be_compared_have_the_same_seed() -> None:
@@ -522,16 +523,65 @@ def test_words_that_are_no_style_stay(prompt: str) -> None:
 
 @pytest.fixture
 def lists(monkeypatch: pytest.MonkeyPatch) -> None:
-    found = wildcards({"IMAGINE_WILDCARDS": "Animal: fox, cat, {owl,hen}; place: beach ;bad name: x; empty:;"})
-    assert found == {"animal": ["fox", "cat", "{owl", "hen}"], "place": ["beach"]}
-    monkeypatch.setattr("bot.command.WILDCARDS", {"animal": ["fox", "cat", "owl"], "place": ["beach"]})
+    monkeypatch.setattr("bot.choices.LISTS", {"animal": ["fox", "cat", "owl"], "place": ["beach"]})
 
 
 @pytest.mark.usefixtures("lists")
 def test_a_list_of_the_admins_gives_one_thing_chosen_by_the_seed() -> None:
     drawn = [read(f"a __animal__ on a __place__ --seed {seed}").prompt for seed in range(20)]
     assert set(drawn) == {"a fox on a beach", "a cat on a beach", "a owl on a beach"}
-    assert drawn == [read(f"a __animal__ on a __place__ --seed {seed}").prompt for seed in range(20)]
+    assert drawn == [read(f"a __Animal__ on a __PLACE__ --seed {seed}").prompt for seed in range(20)]
+
+
+@pytest.mark.usefixtures("lists")
+def test_help_names_the_lists() -> None:
+    assert "Lists: __animal__, __place__" in help_text().splitlines()
+
+
+@pytest.mark.usefixtures("lists")
+def test_what_is_repeated_is_chosen_anew_from_a_list() -> None:
+    requests = read_all("a __animal__ --repeat 5 --n 2 --seed 7")
+    assert [(request.seed, request.n) for request in requests] == [(seed, 2) for seed in (7, 9, 11, 13, 15)]
+    assert len(set(prompts("a __animal__ --repeat 5 --seed 7"))) > 1
+    assert [read(write(request)) for request in requests] == list(requests)
+    assert len(set(prompts("a __animal__ --n 5 --seed 7"))) == 1
+
+
+@pytest.mark.usefixtures("lists")
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("a __animl__", "There is no list “animl” here. There is: animal, place. A backslash keeps the words: \\__animl__"),
+        ("a __animal__ --repeat 3 --n 4", "That makes 12 pictures, and 10 fit one message."),
+        ("a __animal__ --repeat 2 --seed -1", "The seed must be from 0 to 4,294,967,295; you asked for -1."),
+    ],
+)
+def test_what_a_list_cannot_give_is_said(text: str, sentence: str) -> None:
+    with pytest.raises(BadRequest) as refused:
+        read_all(text)
+    assert str(refused.value) == sentence
+    assert read_all("a \\__animl__ fox")[0].prompt == "a __animl__ fox"
+
+
+@pytest.mark.usefixtures("lists")
+def test_what_was_drawn_from_a_list_that_is_gone_can_be_edited(monkeypatch: pytest.MonkeyPatch) -> None:
+    [request] = read_all("a __animal__")
+    monkeypatch.setattr("bot.choices.LISTS", {"place": ["beach"]})
+    assert filled(request, "a __animal__")["prompt"] == "a __animal__"
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["a fox {--no blur, --no text}", "{a, b --n 2} fox", "{a --ar 3:2,b}", "{--n 2,--n 3} fox", "a {red|--seed 7|blue} fox"],
+)
+def test_flags_within_braces_are_pointed_out(text: str) -> None:
+    with pytest.raises(BadRequest, match="cannot stand within"):
+        read_all(text)
+
+
+@pytest.mark.parametrize("text", ["a smile :{ --n 2", "a fox \\{ --n 2 }", '"{a --n 2,b}"', "{--fox}"])
+def test_braces_that_are_no_choice_leave_flags_alone(text: str) -> None:
+    assert read_all(text)
 
 
 @pytest.mark.usefixtures("lists")
