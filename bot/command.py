@@ -30,6 +30,7 @@ LONGEST: Final = 3 * PROMPT_LIMIT  # characters of a whole command: a prompt, wh
 EXAMPLES: Final = ("a red fox in the snow", "a robot wearing a crown --ar 3:2 --n 4", "a {red,blue} fox --style watercolor")
 SHAPES: Final = ("1:1", "3:2", "2:3", "4:3", "3:4", "16:9", "9:16")  # to pick from; any other can be typed
 KEPT: Final = ("model", "ar", "size", "n", "style")  # flags that people may set once for all their commands
+PLAIN: Final = "none"  # instead of the style that a person usually has
 AFTER_SETTINGS: Final = ("reset", "help")
 ABOUT_A_MODEL: Final = {"width", "height"}  # what fits one model may not fit another
 
@@ -129,9 +130,10 @@ def _remembered(words: _Words) -> dict[str, str]:
 
 
 def changed(defaults: Mapping[str, str], changes: Mapping[str, str]) -> dict[str, str]:
-    """Lay changes over what is remembered: a shape takes the place of a size, and a size of a shape."""
+    """Lay changes over what is remembered: a shape takes the place of a size, and a size of a shape; `none` forgets."""
+    changes = {name: "" if value == PLAIN else value for name, value in changes.items()}
     gone = {name for name, rival in (("ar", "size"), ("size", "ar")) if changes.get(rival) and name not in changes}
-    return {name: value for name, value in usable(defaults).items() if name not in gone} | dict(changes)
+    return {name: value for name, value in usable(defaults).items() if name not in gone} | changes
 
 
 def options_in(text: str) -> dict[str, str]:
@@ -269,9 +271,11 @@ def _variations(value: str) -> dict[str, Any]:
 
 
 def _style(value: str) -> str:
-    if value.lower() not in STYLES:
-        raise BadRequest("There is no style “{name}”. There is: {styles}.", name=value[:50], styles=", ".join(STYLES))
-    return value.lower()
+    name = value.lower()
+    if name not in {*STYLES, PLAIN}:
+        known = ", ".join([*STYLES, PLAIN])
+        raise BadRequest("There is no style “{name}”. There is: {styles}.", name=value[:50], styles=known)
+    return "" if name == PLAIN else name
 
 
 UNSAID: Final = Phrase()  # of a flag that we write, and people only copy

@@ -489,7 +489,7 @@ def test_a_command_that_is_one_picture_is_told_where_it_is_several() -> None:
         ("{a,b,c}{a,b,c}{a,b,c}{a,b,c}{a,b,c}{a,b,c}{a,b,c}", "That is too many choices in {…}: 10 pictures fit one message."),
         ("a fox --repeat 11", "--repeat is from 1 to 10."),
         ("a fox --repeat 3 --n 4", "The number of pictures must be from 1 to 10; you asked for 12."),
-        ("a fox --style baroque", "There is no style “baroque”. There is: " + ", ".join(STYLES) + "."),
+        ("a fox --style baroque", "There is no style “baroque”. There is: " + ", ".join(STYLES) + ", none."),
     ],
 )
 def test_too_much_for_one_message_is_said(text: str, sentence: str) -> None:
@@ -599,6 +599,7 @@ def test_a_persons_defaults_serve_where_the_command_says_nothing() -> None:
     assert (request.n, request.width, request.height, request.prompt) == (3, 320, 224, "a fox, oil painting")
     [request] = read_all("a fox --n 1 --size 256x288 --style neon", defaults=usual)
     assert (request.n, request.width, request.height, request.prompt) == (1, 256, 288, "a fox, neon glow")
+    assert prompts("a fox --style none", defaults=usual) == ["a fox"]
 
 
 def test_defaults_that_do_not_go_with_what_was_named_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -696,6 +697,7 @@ def test_a_line_of_settings_has_no_other_words(line: str, told: str) -> None:
         ({"n": "2"}, {"ar": "3:2", "n": "2"}),
         ({"size": "256x256"}, {"size": "256x256"}),
         ({"size": ""}, {"ar": "3:2", "size": ""}),
+        ({"size": "none"}, {"ar": "3:2", "size": ""}),
         ({"ar": "1:1", "size": "256x256"}, {"ar": "1:1", "size": "256x256"}),
     ],
 )
