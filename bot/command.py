@@ -429,9 +429,17 @@ def _expand(prompt: str, given: dict[str, Any]) -> Sequence[ImageRequest]:
         count *= repeat
     several = len(prompts) * len(seeds)
     if several > 1 and several * count > MAX_PICTURES:
-        raise BadRequest("That makes {count} pictures, and {limit} fit one message.", count=several * count, limit=MAX_PICTURES)
+        raise _too_many(several * count, MAX_PICTURES // several)
     made = (compose(_worded(each, seed, style), seed=seed, n=count, **given) for seed in seeds for each in prompts)
     return list(dict.fromkeys(made))
+
+
+def _too_many(count: int, of_each: int) -> BadRequest:
+    """Say that it is too much, and which `--n` would fit, if one does: it may come from what a person always wants."""
+    told = {"count": count, "limit": MAX_PICTURES}
+    if of_each:
+        return BadRequest("That makes {count} pictures, and {limit} fit one message: try --n {fewer}.", fewer=of_each, **told)
+    return BadRequest("That makes {count} pictures, and {limit} fit one message.", **told)
 
 
 def _worded(prompt: str, seed: int, style: str | None) -> str:

@@ -484,8 +484,9 @@ def test_a_command_that_is_one_picture_is_told_where_it_is_several() -> None:
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("{a,b} {c,d} {e,f} --n 2", "That makes 16 pictures, and 10 fit one message."),
-        ("{a,b} fox --n 6", "That makes 12 pictures, and 10 fit one message."),
+        ("{a,b} {c,d} {e,f} --n 2", "That makes 16 pictures, and 10 fit one message: try --n 1."),
+        ("{a,b} fox --n 6", "That makes 12 pictures, and 10 fit one message: try --n 5."),
+        ("{a,b,c,d} {e,f,g}", "That makes 12 pictures, and 10 fit one message."),
         ("{a,b,c}{a,b,c}{a,b,c}{a,b,c}{a,b,c}{a,b,c}{a,b,c}", "That is too many choices in {…}: 10 pictures fit one message."),
         ("a fox --repeat 11", "--repeat is from 1 to 10."),
         ("a fox --repeat 3 --n 4", "The number of pictures must be from 1 to 10; you asked for 12."),
@@ -552,7 +553,7 @@ def test_what_is_repeated_is_chosen_anew_from_a_list() -> None:
     ("text", "sentence"),
     [
         ("a __animl__", "There is no list “animl” here. There is: animal, place. A backslash keeps the words: \\__animl__"),
-        ("a __animal__ --repeat 3 --n 4", "That makes 12 pictures, and 10 fit one message."),
+        ("a __animal__ --repeat 3 --n 4", "That makes 12 pictures, and 10 fit one message: try --n 3."),
         ("a __animal__ --repeat 2 --seed -1", "The seed must be from 0 to 4,294,967,295; you asked for -1."),
     ],
 )
