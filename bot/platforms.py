@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import aiohttp
 
-from bot import choices, discord, slack
+from bot import choices, command, discord, slack, styles
 from bot.errors import Told, Undelivered
 from bot.models import ROWS, named
 
@@ -39,6 +39,7 @@ def check(environ: Mapping[str, str]) -> None:
         if model not in ROWS:
             raise Told(f"{variable} names “{model}”, which is not a model here. There is: {', '.join(ROWS)}.")
     _check_lists(environ)
+    _check_styles(environ)
 
 
 def _check_lists(environ: Mapping[str, str]) -> None:
@@ -51,6 +52,18 @@ def _check_lists(environ: Mapping[str, str]) -> None:
             raise Told(f"{wrong} “{name}” is empty. Write {name}: one, two")
         if missing := [other for each in words for other in choices.named(each) if other not in lists]:
             raise Told(f"{wrong} “{name}” names a list “{missing[0]}”, which is not there.")
+
+
+def _check_styles(environ: Mapping[str, str]) -> None:
+    """Raise `Told` for styles of the admin's that could not be picked, or would lose the prompt."""
+    wrong = f"{styles.VARIABLE}: the style"
+    for name, style in styles.of_the_admin(environ).items():
+        if not re.fullmatch(styles.NAME, name) or name == command.PLAIN:
+            raise Told(f"{wrong} “{name}” needs another name: one word of at most 30 letters. Write brand: in navy and coral")
+        if not style.about:
+            raise Told(f"{wrong} “{name}” has no words. Write {name}: in navy and coral")
+        if style.prompt.count(styles.PLACE) > 1:
+            raise Told(f"{wrong} “{name}” has two places for the prompt: {styles.PLACE} may stand in it once.")
 
 
 def in_slack(environ: Mapping[str, str], session: aiohttp.ClientSession, desk: Desk) -> slack.Slack | None:

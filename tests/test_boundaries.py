@@ -61,7 +61,7 @@ MAP: dict[str, tuple[set[str], set[str]]] = {
     "discord": (EDGE | DISCORD, {"discord", "nacl", "aiohttp"}),
     "page": (EDGE, set()),
     "web": (EDGE | {"slack", "discord", "page", "bot"}, {"fastapi", "pydantic", "slack_bolt"}),
-    "platforms": (CORE | {"choices", "desk", "slack", "discord"}, {"aiohttp"}),
+    "platforms": (CORE | {"choices", "command", "styles", "desk", "slack", "discord"}, {"aiohttp"}),
     "manifest": (CORE | {"slack", "discord_commands"}, {"discord", "yaml"}),
     "status": (CORE | {"store"}, {"aiohttp"}),
     "doctor.finding": (set(), set()),
