@@ -161,8 +161,7 @@ def filled(request: ImageRequest, words: str = "") -> dict[str, str]:
     Where several requests came of `words`, the prompt is what was typed for them all, without the flags beside it.
     """
     prompt, style = split(request.prompt)
-    if words:
-        asked, _ = _scan(words, request.model)
+    if asked := _asked(words, request.model):
         prompt = protect(asked)
         if choices.filled(choices.prompts_in(asked)[0], request.seed).split() == request.prompt.split():
             style = ""  # its words are the person's own
@@ -170,6 +169,14 @@ def filled(request: ImageRequest, words: str = "") -> dict[str, str]:
         prompt = typed(prompt)
     said = {name.removeprefix("--"): value for name, value in flags(request)}
     return {"prompt": prompt, "no": request.negative_prompt, "style": style, **said}
+
+
+def _asked(words: str, model: str) -> str:
+    """Return the prompt in what was typed; nothing where it cannot be read any more: styles and models come and go."""
+    try:
+        return _scan(words, model)[0]
+    except Told:
+        return ""
 
 
 def flags(request: ImageRequest) -> list[tuple[str, str]]:

@@ -571,6 +571,11 @@ def test_what_was_drawn_from_a_list_that_is_gone_can_be_edited(monkeypatch: pyte
     assert filled(request, "a __animal__")["prompt"] == "a __animal__"
 
 
+def test_what_was_typed_and_is_read_no_more_can_still_be_edited() -> None:
+    request = compose("a red fox", model="sketch", seed=7)
+    assert filled(request, "a {red,blue} fox --style gone")["prompt"] == "a red fox"
+
+
 @pytest.mark.parametrize(
     "text",
     ["a fox {--no blur, --no text}", "{a, b --n 2} fox", "{a --ar 3:2,b}", "{--n 2,--n 3} fox", "a {red|--seed 7|blue} fox"],
