@@ -15,7 +15,6 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -83,13 +82,22 @@ def check(defaults: Mapping[str, str]) -> None:
 
 def usable(defaults: Mapping[str, str]) -> dict[str, str]:
     """Return the defaults that can still be drawn with: the admin may have taken a model or a style away since."""
+    named = {name: value for name, value in defaults.items() if value and name in KEPT}
+    if not named or _serve(named):
+        return named
     kept: dict[str, str] = {}
     for name in KEPT:  # the model first: it decides which sizes there are
-        if value := defaults.get(name):
-            with suppress(BadRequest):
-                check({**kept, name: value})
-                kept[name] = value
-    return {name: value for name, value in defaults.items() if name in kept}
+        if name in named and _serve({**kept, name: named[name]}):
+            kept[name] = named[name]
+    return {name: value for name, value in named.items() if name in kept}
+
+
+def _serve(defaults: Mapping[str, str]) -> bool:
+    try:
+        check(defaults)
+    except BadRequest:
+        return False
+    return True
 
 
 def settings_in(text: str) -> dict[str, str] | None:
