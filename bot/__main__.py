@@ -69,7 +69,10 @@ def draw(
     upscale: Annotated[str | None, typer.Option("--upscale", help="2: twice as wide and high, with finer detail.")] = None,
     image: Annotated[Path | None, typer.Option("--image", help="A picture to start from.")] = None,
     strength: Annotated[str | None, typer.Option("--strength", help="How far to go from that picture, such as 0.6.")] = None,
-    vary: Annotated[str | None, typer.Option("--vary", help="A variation: its seed, and how far to go, such as 7:0.3.")] = None,
+    vary: Annotated[
+        str | None,
+        typer.Option("--vary", help="A variation: its seed, and how far to go, such as 7:0.3; 7:0.3,9:0.3 varies that."),
+    ] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Pictures drawn side by side; they then differ by rounding.")] = 1,
 ) -> None:
     """Draw pictures, as /imagine would, into PNG files."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from bot.errors import Told
 from bot.models import MODELS
-from bot.request import SEEDS, UPSCALED_AREA, ImageRequest, each_alone, find, fresh_seed
+from bot.request import MOST_VARIATIONS, SEEDS, UPSCALED_AREA, ImageRequest, each_alone, find, fresh_seed
 from bot.texts import Phrase, say
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ def offered(outcome: Outcome) -> Sequence[Sequence[Button]]:
     if pictures:
         general += [_button(job, Action.DETAILS, Phrase("Details"))]
     general += [replace(_button(job, Action.DELETE, Phrase("Delete")), danger=True)]
-    vary = [_numbered(job, Action.VARY, index, len(pictures)) for index, _ in enumerate(pictures)]
+    vary = [_numbered(job, Action.VARY, index, len(pictures)) for index, request in enumerate(pictures) if variable(request)]
     upscale = [
         _numbered(job, Action.UPSCALE, index, len(pictures)) for index, request in enumerate(pictures) if upscalable(request)
     ]
@@ -113,8 +113,7 @@ def follow(action: Action, requests: Sequence[ImageRequest], index: int) -> Sequ
         return [_anew(request, shift) for request in requests]
     picture = alone(requests, index)
     if action is Action.VARY:
-        varied = replace(picture, upscale=1, variation_seed=fresh_seed(), variation_strength=find(picture.model).variation)
-        return [replace(varied, n=VARIATIONS)]
+        return [_varied(picture)]
     if action is Action.UPSCALE and upscalable(picture):
         return [replace(picture, upscale=2)]
     raise Told("That picture is as large as I can make it.")
@@ -126,6 +125,11 @@ def alone(requests: Sequence[ImageRequest], index: int) -> ImageRequest:
     if index >= len(pictures):
         raise Told("There is no such picture.")
     return pictures[index]
+
+
+def variable(request: ImageRequest) -> bool:
+    """Return whether a picture can be varied: what is a variation of a variation comes to an end somewhere."""
+    return len(request.variations) < MOST_VARIATIONS
 
 
 def upscalable(request: ImageRequest) -> bool:
@@ -141,6 +145,15 @@ def _anew(request: ImageRequest, shift: int) -> ImageRequest:
     if request.variation_strength:
         return replace(request, variation_seed=(request.variation_seed + shift) % SEEDS)
     return replace(request, seed=(request.seed + shift) % SEEDS)
+
+
+def _varied(picture: ImageRequest) -> ImageRequest:
+    """Return variations of a picture; of one that is a variation, they go on from where it is."""
+    if not variable(picture):
+        raise Told("That picture is as far from the first one as I can go. Redraw gives others like it.")
+    step = find(picture.model).variation
+    onward = replace(picture, varied=picture.variations, variation_seed=fresh_seed(), variation_strength=step)
+    return replace(onward, upscale=1, n=VARIATIONS)
 
 
 def _press(job: Job, action: Action, index: int = 0) -> Press:

@@ -2,29 +2,26 @@
 
 Flags are Midjourney's where people's fingers know them. They may stand before, between or after the words.
 
-- A value is one word; `--no` takes all words up to the next flag. `--seed=7` is fine too.
+- A value is one word; `--no` takes all words up to the next flag. `--seed=7`, `--seed:7` and `-seed 7` are fine too.
 - Quotes around the whole prompt, or around a value, are dropped; quotes within it are kept.
   Between quotes nothing is a flag.
-- `{red, blue}` stands for each of them in turn: `a {red,blue} fox` is two pictures, of one seed. `__animal__` stands for
-  one out of a list that the admin has written, chosen by the seed.
+- What `{red,blue}` and `__animal__` stand for is said in `choices`.
 - A backslash before `--`, a quote, `{` or `__` keeps it as part of the words.
+- `help` alone, and what begins with `settings`, is never drawn, unless it stands between quotes or behind a backslash.
 """
 
 from __future__ import annotations
 
 import difflib
-import itertools
-import math
-import os
-import random
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from bot import choices
 from bot.errors import BadRequest, Told
 from bot.models import DEFAULT, MODELS
-from bot.request import MAX_PICTURES, PROMPT_LIMIT, ImageRequest, at_most, compose, fresh_seed
+from bot.request import MAX_PICTURES, PROMPT_LIMIT, SEEDS, ImageRequest, at_most, compose, fresh_seed
 from bot.styles import STYLES, split
 from bot.texts import ENGLISH, Phrase, say
 
@@ -32,6 +29,8 @@ LONGEST: Final = 3 * PROMPT_LIMIT  # characters of a whole command: a prompt, wh
 EXAMPLES: Final = ("a red fox in the snow", "a robot wearing a crown --ar 3:2 --n 4", "a {red,blue} fox --style watercolor")
 SHAPES: Final = ("1:1", "3:2", "2:3", "4:3", "3:4", "16:9", "9:16")  # to pick from; any other can be typed
 KEPT: Final = ("model", "ar", "size", "n", "style")  # flags that people may set once for all their commands
+PLAIN: Final = "none"  # instead of the style that a person usually has
+AFTER_SETTINGS: Final = ("reset", "help")
 ABOUT_A_MODEL: Final = {"width", "height"}  # what fits one model may not fit another
 
 
@@ -58,15 +57,20 @@ def read_all(
     """
     text = text.encode("utf-8", "replace").decode()  # half of a surrogate pair could not be answered
     at_most(Phrase("The command"), len(text), LONGEST)
-    prompt, given = _scan(text, model)
+    prompt, given = _scan(unpasted(text), model)
     for name, value in (options or {}).items():
         if value is not None:
             _set(given, name, str(value))
-    if prompt.lower() in {"", "help"} and not given:
+    if not prompt and not given:
         raise HelpWanted(model)
     if "aspect_ratio" in given and "width" in given:
         raise BadRequest("Give either --ar or --size, not both.")
-    return _expand(prompt, {"model": model} | _defaults(defaults or {}, given) | given)
+    return _expand(prompt, {"model": model} | _defaults(usable(defaults or {}), given) | given)
+
+
+def unpasted(text: str) -> str:
+    """Take the command's own name off a text, where somebody copied all of it."""
+    return _PASTED.sub("", text, count=1) if _PASTED.match(text) else text
 
 
 def check(defaults: Mapping[str, str]) -> None:
@@ -76,38 +80,75 @@ def check(defaults: Mapping[str, str]) -> None:
     read_all("a fox", options=defaults)
 
 
-def settings_in(text: str) -> dict[str, str] | None:
-    """Read `settings --model sdxl --n 2`; None where the text is no such thing, but a prompt.
+def usable(defaults: Mapping[str, str]) -> dict[str, str]:
+    """Return the defaults that can still be drawn with: the admin may have taken a model or a style away since."""
+    named = {name: value for name, value in defaults.items() if value and name in KEPT}
+    if not named or _serve(named):
+        return named
+    kept: dict[str, str] = {}
+    for name in KEPT:  # the model first: it decides which sizes there are
+        if name in named and _serve({**kept, name: named[name]}):
+            kept[name] = named[name]
+    return {name: value for name, value in named.items() if name in kept}
 
-    `settings` alone is empty; `settings reset` has an empty value for everything.
+
+def _serve(defaults: Mapping[str, str]) -> bool:
+    try:
+        check(defaults)
+    except BadRequest:
+        return False
+    return True
+
+
+def settings_in(text: str) -> dict[str, str] | None:
+    """Read `settings --model sdxl --n 2`; None where the text is a prompt. Raises `BadRequest` for what may be a mistake.
+
+    `settings` alone is empty, and so is `settings help`. What follows `settings reset` is set after all else is forgotten,
+    by an empty value; a flag without a value forgets what it sets.
     """
-    word, _, rest = text.strip().partition(" ")
-    if word.lower() != "settings":
+    first, *rest = unpasted(text).split() or [""]
+    if not _SETTINGS.fullmatch(first):
         return None
-    if rest.strip().lower() == "reset":
-        return dict.fromkeys(KEPT, "")
-    words, found = _Words(rest), {}
-    while (word := words.take() or "") and (match := _FLAG.fullmatch(word)):
-        if (name := _known(match[1])) not in KEPT:
+    if first.lower() != "settings":
+        if rest and not (_FLAG.match(rest[0]) or rest[0].lower() in AFTER_SETTINGS):
+            return None  # a setting sun
+        raise BadRequest("Did you mean /imagine settings? To draw “{word}”, put it between quotes.", word=first)
+    said = rest.pop(0).lower() if rest and rest[0].lower() in AFTER_SETTINGS else ""
+    return dict.fromkeys(KEPT if said == "reset" else (), "") | _remembered(_Words(" ".join(rest)))
+
+
+def _remembered(words: _Words) -> dict[str, str]:
+    """Read the flags after `settings`."""
+    found: dict[str, str] = {}
+    while word := words.take():
+        if not (match := _flag(word)):
+            raise BadRequest(
+                "After “settings” I read flags such as --n 4 --style oil, or reset, and not “{word}”. "
+                "To draw these words, put them between quotes.",
+                word=word[:50],
+            )
+        name = _known(match[1])
+        if name == "help":
+            continue
+        if name not in KEPT:
             flags = ", ".join(f"--{flag}" for flag in KEPT)
             raise BadRequest("--{name} is not remembered; these are: {flags}.", name=name, flags=flags)
         found[name] = (match[2] or _bare(list(words.value(greedy=False)))).lower()  # as the menus of the forms have it
-    if word:
-        return None  # other words: somebody wants a picture of the settings of a table
     return found
 
 
 def changed(defaults: Mapping[str, str], changes: Mapping[str, str]) -> dict[str, str]:
-    """Lay changes over what is remembered: a shape takes the place of a size, and a size of a shape."""
+    """Lay changes over what is remembered: a shape takes the place of a size, and a size of a shape; `none` forgets."""
+    changes = {name: "" if value == PLAIN else value for name, value in changes.items()}
     gone = {name for name, rival in (("ar", "size"), ("size", "ar")) if changes.get(rival) and name not in changes}
-    return {name: value for name, value in defaults.items() if name not in gone} | dict(changes)
+    return {name: value for name, value in usable(defaults).items() if name not in gone} | changes
 
 
 def options_in(text: str) -> dict[str, str]:
     """Read a line of nothing but flags, as the options of a command. Raises `BadRequest` for any other word."""
     words, found = _Words(text), dict[str, str]()
     while word := words.take():
-        if not (match := _FLAG.fullmatch(word)):
+        if not (match := _flag(word)):
             raise BadRequest("“{word}” is not a setting. For example: --steps 20 --n 4", word=word[:50])
         name = _known(match[1])
         found[name] = _bare([match[2]] if match[2] else list(words.value(greedy=name == "no")))
@@ -128,15 +169,22 @@ def filled(request: ImageRequest, words: str = "") -> dict[str, str]:
     Where several requests came of `words`, the prompt is what was typed for them all, without the flags beside it.
     """
     prompt, style = split(request.prompt)
-    if words:
-        asked, _ = _scan(words, request.model)
+    if asked := _asked(words, request.model):
         prompt = protect(asked)
-        if _filled(_permutations(asked)[0], request.seed, None).split() == request.prompt.split():
+        if choices.filled(choices.prompts_in(asked)[0], request.seed).split() == request.prompt.split():
             style = ""  # its words are the person's own
     else:
         prompt = typed(prompt)
     said = {name.removeprefix("--"): value for name, value in flags(request)}
     return {"prompt": prompt, "no": request.negative_prompt, "style": style, **said}
+
+
+def _asked(words: str, model: str) -> str:
+    """Return the prompt in what was typed; nothing where it cannot be read any more: styles and models come and go."""
+    try:
+        return _scan(words, model)[0]
+    except Told:
+        return ""
 
 
 def flags(request: ImageRequest) -> list[tuple[str, str]]:
@@ -150,7 +198,7 @@ def flags(request: ImageRequest) -> list[tuple[str, str]]:
         ("--model", request.model),
     ]
     sometimes = [
-        ("--vary", f"{request.variation_seed}:{request.variation_strength:g}", request.variation_strength),
+        ("--vary", ",".join(f"{seed}:{strength:g}" for seed, strength in request.variations), request.variations),
         ("--image", request.image, request.image),
         ("--strength", f"{request.strength:g}", request.image),
         ("--upscale", f"{request.upscale}", request.upscale > 1),
@@ -173,6 +221,7 @@ class HelpWanted(Told):
 def help_text(model: str = DEFAULT, language: str = ENGLISH) -> str:
     """Explain the command in a few lines, from the tables that the parser itself uses."""
     row = MODELS[model]
+    named = ", ".join(f"__{name}__" for name in choices.LISTS)
     flags = [(f"--{name} {flag.example}", say(language, flag.about)) for name, flag in FLAGS.items() if flag.about]
     lines = [
         say(language, "Type what you want to see:"),
@@ -181,6 +230,7 @@ def help_text(model: str = DEFAULT, language: str = ENGLISH) -> str:
         *(f"    {flag}  {about}" for flag, about in flags),
         say(language, "Remember what you always want: /imagine settings --n 4"),
         say(language, "Styles: {styles}", styles=", ".join(STYLES)),
+        *([say(language, "Lists: {lists}", lists=named)] if named else []),
         say(language, "Models:"),
         *(_model_line(name, language, default=name == model) for name in MODELS),
         say(
@@ -229,15 +279,18 @@ def _size(value: str) -> dict[str, int]:
     return {"width": width, "height": height}
 
 
-def _variation(value: str) -> dict[str, float]:
-    seed, strength = _pair(value, r"\d{1,10}(?:\.\d{1,2})?", "[:/]")
-    return {"variation_seed": int(seed), "variation_strength": float(strength)}
+def _variations(value: str) -> dict[str, Any]:
+    pairs = (_pair(each, r"\d{1,10}(?:\.\d{1,2})?", "[:/]") for each in value.split(","))
+    *varied, (seed, strength) = [(int(seed), float(strength)) for seed, strength in pairs]
+    return {"variation_seed": seed, "variation_strength": strength, "varied": tuple(varied)}
 
 
 def _style(value: str) -> str:
-    if value.lower() not in STYLES:
-        raise BadRequest("There is no style “{name}”. There is: {styles}.", name=value[:50], styles=", ".join(STYLES))
-    return value.lower()
+    name = value.lower()
+    if name not in {*STYLES, PLAIN}:
+        known = ", ".join([*STYLES, PLAIN])
+        raise BadRequest("There is no style “{name}”. There is: {styles}.", name=value[:50], styles=known)
+    return "" if name == PLAIN else name
 
 
 UNSAID: Final = Phrase()  # of a flag that we write, and people only copy
@@ -266,16 +319,33 @@ FLAGS: Final = {
     "repeat": Flag("repeat", _whole, "2", Phrase("all of it so many times, each with a new seed")),
     "upscale": Flag("upscale", _whole, "2", Phrase("twice as wide and high, with finer detail")),
     "strength": Flag("strength", _decimal, "0.6", Phrase("how far to go from a picture that you attach")),
-    "vary": Flag("variation", _variation, "7:0.3"),
+    "vary": Flag("variations", _variations, "7:0.3,9:0.3"),
     "image": Flag("image", str.lower, "0123456789abcdef01234567"),
     "help": Flag("help", str, "", Phrase("this text")),
 }
-ALIASES: Final = {"cfg": "guidance", "aspect": "ar", "negative": "no", "step": "steps", "h": "help"}
+ALIASES: Final = {
+    "cfg": "guidance",
+    "cfg_scale": "guidance",
+    "guidance_scale": "guidance",
+    "aspect": "ar",
+    "aspect_ratio": "ar",
+    "negative": "no",
+    "negative_prompt": "no",
+    "step": "steps",
+    "num_inference_steps": "steps",
+    "h": "help",
+}
 
-_FLAG: Final = re.compile(r"(?:--|[—–]-?|―)([^\W\d_][\w-]*)(?:=(.*))?", re.DOTALL)  # phones turn -- into a dash
-_VALUE: Final = re.compile(r"(?:(?:--|[—–]-?|―)[^\W\d_][\w-]*=)?")  # where the value in --flag=value begins, or the word
+# Phones and word processors turn -- into dashes of their own; one hyphen is enough for a flag that there is.
+_DASHES: Final = r"[-\u2010-\u2015\u2212\uff0d]"
+_MARK: Final = rf"(?:{_DASHES}{{2,4}}|[\u2013-\u2015\u2212]|-(?=(?:{'|'.join([*FLAGS, *ALIASES])})(?:[=:]|$)))"
+_FLAG: Final = re.compile(rf"{_MARK}([^\W\d_][\w-]*)(?:[=:](.*))?", re.DOTALL | re.IGNORECASE)
+_VALUE: Final = re.compile(rf"(?:{_MARK}[^\W\d_][\w-]*[=:])?", re.IGNORECASE)  # the value in --flag=value follows, or the word
 _QUOTES: Final = {'"': '"', "“": "”", "„": "“", "«": "»", "”": "”"}
-_ESCAPED: Final = re.compile(r"\\+(?:--|[—–―\"“„«”])")
+_SETTINGS: Final = re.compile(r"set+[ing]{2,3}s?", re.IGNORECASE)  # and what hurried fingers make of it
+_OURS: Final = re.compile(rf"help|/imagine|{_SETTINGS.pattern}", re.IGNORECASE)  # these, as the first word, speak to us
+_ESCAPED: Final = re.compile(rf"\\+(?:{_DASHES}|[\"“„«”]|(?:{_OURS.pattern})$)", re.IGNORECASE)
+_PASTED: Final = re.compile(r"\s*/imagine(?:\s+prompt:|\s|$)\s*", re.IGNORECASE)
 
 
 def _scan(text: str, model: str) -> tuple[str, dict[str, Any]]:
@@ -284,7 +354,8 @@ def _scan(text: str, model: str) -> tuple[str, dict[str, Any]]:
     prompt: list[str] = []
     given: dict[str, Any] = {}
     while (word := words.take()) is not None:
-        match = _FLAG.fullmatch(word)
+        _check_place(word, prompt, words)
+        match = _flag(word)
         if match is None:
             prompt.append(word)
             continue
@@ -293,7 +364,24 @@ def _scan(text: str, model: str) -> tuple[str, dict[str, Any]]:
             raise HelpWanted(model)
         value = _bare([match[2]]) if match[2] else _bare(list(words.value(greedy=name == "no")))
         _set(given, name, value)
+    if len(prompt) == 1 and prompt[0].lower() == "help":
+        raise HelpWanted(model)
     return _bare(prompt), given
+
+
+def _check_place(word: str, prompt: Sequence[str], words: _Words) -> None:
+    """Refuse a flag within braces: people who write one mean something else than we would make of it."""
+    flags = [part for part in re.split("[{,|]", word) if _FLAG.match(part)]
+    if flags and choices.is_open(" ".join([*prompt, word])) and any("}" in each for each in words.left()):
+        raise BadRequest("“{flag}” cannot stand within {{…}}: flags go before or after the words.", flag=flags[0][:50])
+
+
+def _flag(word: str) -> re.Match[str] | None:
+    """Return a word as a flag, or None; what only begins like one is pointed out."""
+    found = _FLAG.fullmatch(word)
+    if found is None and word.startswith("--") and _FLAG.match(word):
+        raise _unknown(word.removeprefix("--"))
+    return found
 
 
 def _set(given: dict[str, Any], name: str, value: str) -> None:
@@ -316,22 +404,26 @@ def _set(given: dict[str, Any], name: str, value: str) -> None:
 
 def _known(typed: str) -> str:
     """Return the flag that was meant, or say which one it may have been."""
-    name = ALIASES.get(typed.lower(), typed.lower())
-    if name in FLAGS:
-        return name
-    close = difflib.get_close_matches(name, [*FLAGS, *ALIASES], n=1)
-    if close:
-        raise BadRequest("I don't know --{typed}. Did you mean --{meant}?", typed=typed[:50], meant=close[0])
+    name = typed.lower().replace("-", "_")
+    name = ALIASES.get(name, name)
+    if name not in FLAGS:
+        raise _unknown(typed)
+    return name
+
+
+def _unknown(typed: str) -> BadRequest:
+    known = [name for name in (*FLAGS, *ALIASES) if name != "h"]  # which is like too many
+    if close := difflib.get_close_matches(typed.lower(), known, n=1):
+        return BadRequest("I don't know --{typed}. Did you mean --{meant}?", typed=typed[:50], meant=close[0])
     flags = ", ".join(f"--{name}" for name, flag in FLAGS.items() if flag.about)
-    raise BadRequest("I don't know --{typed}. There are: {flags}.", typed=typed[:50], flags=flags)
+    return BadRequest("I don't know --{typed}. There are: {flags}.", typed=typed[:50], flags=flags)
 
 
 def _defaults(defaults: Mapping[str, str], given: Mapping[str, Any]) -> dict[str, Any]:
     """Read a person's own defaults, those that go with what they have `given` this time."""
     usual: dict[str, Any] = {}
     for name, value in defaults.items():
-        if value and (name != "model" or value in MODELS):  # which the admin may have taken away
-            _set(usual, name, value)
+        _set(usual, name, value)
     if "width" in given or "aspect_ratio" in given:
         usual = {name: value for name, value in usual.items() if name not in {*ABOUT_A_MODEL, "aspect_ratio"}}
     if given.get("model", usual.get("model")) != usual.get("model"):
@@ -341,58 +433,40 @@ def _defaults(defaults: Mapping[str, str], given: Mapping[str, Any]) -> dict[str
 
 def _expand(prompt: str, given: dict[str, Any]) -> Sequence[ImageRequest]:
     """Make all the requests that a prompt stands for, with the same seeds, so that people can compare."""
-    style, repeat = given.pop("style", None), given.pop("repeat", 1)
+    style, repeat, count = given.pop("style", None), given.pop("repeat", 1), given.pop("n", 1)
     if not 1 <= repeat <= MAX_PICTURES:
         raise BadRequest("--repeat is from 1 to {limit}.", limit=MAX_PICTURES)
-    given["n"] = given.get("n", 1) * repeat
-    given.setdefault("seed", fresh_seed())
-    prompts = _permutations(prompt)
-    if (count := len(prompts) * given["n"]) > MAX_PICTURES and len(prompts) > 1:
-        raise BadRequest("That makes {count} pictures, and {limit} fit one message.", count=count, limit=MAX_PICTURES)
-    return [compose(_filled(each, given["seed"], style), **given) for each in prompts]
+    choices.check(prompt)
+    prompts, seeds = choices.prompts_in(prompt), [given.pop("seed", fresh_seed())]
+    if choices.has_lists(prompt):  # each round chooses anew
+        seeds += [(seeds[0] + number * count) % SEEDS for number in range(1, repeat)]
+    else:
+        count *= repeat
+    several = len(prompts) * len(seeds)
+    if several > 1 and several * count > MAX_PICTURES:
+        raise _too_many(several * count, MAX_PICTURES // several)
+    made = (compose(_worded(each, seed, style), seed=seed, n=count, **given) for seed in seeds for each in prompts)
+    return list(dict.fromkeys(made))
 
 
-def _permutations(prompt: str) -> list[str]:
-    """Write a prompt out for every choice in its `{…, …}`."""
-    parts = _CHOICE.split(prompt)  # what stands between, and what is chosen from, by turns
-    choices = [_choices(part) if index % 2 else [part] for index, part in enumerate(parts)]
-    if math.prod(map(len, choices)) > MOST_PERMUTATIONS:
-        raise BadRequest("That is too many choices in {{…}}: {limit} pictures fit one message.", limit=MAX_PICTURES)
-    return ["".join(words) for words in itertools.product(*choices)]
+def _too_many(count: int, of_each: int) -> BadRequest:
+    """Say that it is too much, and which `--n` would fit, if one does: it may come from what a person always wants."""
+    told = {"count": count, "limit": MAX_PICTURES}
+    if of_each:
+        return BadRequest("That makes {count} pictures, and {limit} fit one message: try --n {fewer}.", fewer=of_each, **told)
+    return BadRequest("That makes {count} pictures, and {limit} fit one message.", **told)
 
 
-def _choices(between: str) -> list[str]:
-    """Return what stands between braces, one by one; braces around a single thing are just braces."""
-    return [word.strip() for word in between.split(",")] if "," in between else [f"{{{between}}}"]
-
-
-def _filled(prompt: str, seed: int, style: str | None) -> str:
-    """Put something for each `__list__`, drop the backslashes that kept `{` and `__`, and add the style."""
-    choose = random.Random(seed)  # noqa: S311  not a secret: the same seed shall give the same words
-    filled = _LIST.sub(lambda found: choose.choice(WILDCARDS[found[1]]) if found[1] in WILDCARDS else found[0], prompt)
-    words = _KEPT.sub(lambda found: found[0][1:], filled)
+def _worded(prompt: str, seed: int, style: str | None) -> str:
+    """Fill in what a prompt leaves open, and add the style."""
+    words = choices.filled(prompt, seed)
     return STYLES[style].apply(words) if style and words.strip() else words
 
 
 def typed(prompt: str) -> str:
-    """Write a prompt so that nothing in it is a choice or a flag."""
-    return protect(_KEEP.sub(r"\\\g<0>", prompt))
-
-
-def wildcards(environ: Mapping[str, str]) -> dict[str, list[str]]:
-    """Read the admin's lists: `IMAGINE_WILDCARDS="animal: fox, cat, owl; place: beach, city"`."""
-    lists = (line.partition(":") for line in environ.get("IMAGINE_WILDCARDS", "").split(";"))
-    found = {name.strip().lower(): [word.strip() for word in words.split(",") if word.strip()] for name, _, words in lists}
-    return {name: words for name, words in found.items() if re.fullmatch(r"[a-z0-9]+", name) and words}
-
-
-WILDCARDS: Final = wildcards(os.environ)
-MOST_PERMUTATIONS: Final = 1000  # that are written out at all, before anything is said of them
-
-_CHOICE: Final = re.compile(r"(?<!\\)\{([^{}]*)\}")
-_LIST: Final = re.compile(r"(?<!\\)__([a-z0-9]+)__")
-_KEEP: Final = re.compile(r"(?<!\\)\\*(?:\{|__(?=[a-z0-9]+__))")
-_KEPT: Final = re.compile(r"(?<!\\)\\+(?:\{|__(?=[a-z0-9]+__))")
+    """Write a prompt so that nothing in it is a choice or a flag, and it speaks of a picture."""
+    words = protect(choices.keep(prompt))
+    return f"\\{words}" if _OURS.fullmatch(words.partition(" ")[0]) else words
 
 
 class _Words:
@@ -410,10 +484,13 @@ class _Words:
         self._next += 1
         return word
 
+    def left(self) -> Sequence[str]:
+        return self._words[self._next :]
+
     def value(self, *, greedy: bool) -> Iterator[str]:
         """Take the value of a flag: one word, or all words up to the next flag."""
         first = True
-        while (word := self.peek()) is not None and not _FLAG.fullmatch(word):
+        while (word := self.peek()) is not None and not _flag(word):
             self.take()
             yield word
             if not greedy or (first and _quoted(word)):

@@ -145,11 +145,25 @@ class Courier:
 
     async def _delete(self, job: Job, reply: Reply) -> str:
         """Delete a message, and the pictures that we have kept."""
+        target = job.reply_to["target"]
+        await self._store.note(target, deleted=True)
         failure = await attempt(self._insist(reply.delete))
-        await self._store.drop(job.reply_to["target"])
+        await self._store.drop(target)
+        if job.request.image:
+            await self._forget_start(job.request.image)
         if failure:
             log.warning("job %s: the message was not deleted: %s", job.id, failure)
         return "not deleted" if failure else "deleted"
+
+    async def _forget_start(self, image: str) -> None:
+        """Delete a picture that somebody brought along, once they have deleted all that was drawn from it for them.
+
+        What others made of it keeps it no longer than that: it was not theirs.
+        """
+        started = [record for record in await self._store.started_from(image) if not record.job.errand]
+        own = [record for record in started if record.job.person == started[0].job.person]
+        if all(record.notes.get("deleted") for record in own):
+            await self._store.drop_file(image)
 
     async def _outcome(self, job: Job, reply: Reply, notes: Notes) -> Outcome:
         """Draw the pictures, or find them drawn already."""

@@ -43,6 +43,9 @@ GONE: Final = Phrase("I don't remember that picture any more. Please type it aga
 TOO_LATE: Final = Phrase("It is too late to cancel that: it is done.")
 ALREADY: Final = Phrase("I am already on it.")
 CANCELLING: Final = Phrase("Cancelling.")
+HOW: Final = Phrase(
+    "Change it with /imagine settings --n 4 --style oil, or forget it with /imagine settings reset. It holds {kept}."
+)
 NOT_TAKEN: Final = "not taken"  # how a job ends that nobody was promised
 
 
@@ -109,7 +112,7 @@ class Desk:
         requests = command.read_all(text, model=self.model, options=options, defaults=defaults)
         if len(requests) == 1:
             return await self.submit(caller.job(requests))
-        words = " ".join(text.split())
+        words = " ".join(command.unpasted(text).split())
         proposed = caller.job(requests, words=words)
         await self._soon(self.store.remember(f"proposal {proposed.id}", proposed.dump()))
         return Proposal(proposed)
@@ -126,14 +129,15 @@ class Desk:
 
     def shown(self, defaults: Mapping[str, str], language: str) -> str:
         """Say what is remembered for a person, and how to change it."""
-        flags = " ".join(f"--{name} {value}" for name, value in defaults.items())
-        remembered = (
-            say(language, "What I add to your commands: {flags}", flags=flags)
-            if flags
-            else say(language, "I add nothing to your commands.")
-        )
-        how = say(language, "Change it with /imagine settings --n 4 --style oil, or forget it with /imagine settings reset.")
-        return f"{remembered}\n{how}"
+        serving = command.usable(defaults)
+        gone = {name: value for name, value in defaults.items() if name not in serving}
+        lines = [say(language, "I add nothing to your commands.")]
+        if serving:
+            lines = [say(language, "What I add to your commands: {flags}", flags=_flags(serving))]
+        if gone:
+            lines.append(say(language, "What I cannot add any more, and leave out: {flags}", flags=_flags(gone)))
+        kept = ", ".join(f"--{name}" for name in command.KEPT)
+        return "\n".join([*lines, say(language, HOW, kept=kept)])
 
     async def defaults(self, caller: Caller) -> dict[str, str]:
         """Return the flags that serve where a person's commands lack them; none where that cannot be found out at once."""
@@ -141,7 +145,7 @@ class Desk:
         if isinstance(found, Exception):
             log.warning("the defaults of %s were not found: %r", caller.person, found)
             return {}
-        return found
+        return command.usable(found)
 
     async def remembered(self, caller: Caller) -> dict[str, str]:
         """Return the same for whoever wants to see or change them. Raises `NotTaken` where it cannot be found out at once."""
@@ -269,6 +273,10 @@ async def _within(seconds: float, answer: Awaitable[T]) -> T:
     """Wait no longer than so many seconds; unlike `asyncio.wait_for`, without a task for it."""
     async with asyncio.timeout(seconds):
         return await answer
+
+
+def _flags(values: Mapping[str, str]) -> str:
+    return " ".join(f"--{name} {value}" for name, value in values.items())
 
 
 if TYPE_CHECKING:

@@ -5,7 +5,6 @@ https://discord.com/developers/docs/interactions/application-commands
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Any, Final
 
 import discord
@@ -34,7 +33,6 @@ PICTURES: Final = frozenset({"image/png", "image/jpeg", "image/webp", "image/gif
 
 OPTIONS: Final = ("n", "ar", "size", "seed", "no", "steps", "guidance", "model", "style", "strength", "upscale", "repeat")
 NOT_READABLE: Final = Phrase("That is not a picture that I can read. PNG, JPEG, WebP and GIF work.")
-_PASTED: Final = re.compile(r"^/imagine\s+(?:prompt:\s*)?")  # a command that was copied whole, into the option of another one
 ANYWHERE: Final = {"guilds": True, "dms": True, "private_channels": True}
 
 
@@ -91,7 +89,6 @@ async def imagine(
     The prompt is required: what people type after a command goes into no other option by itself, and is dropped.
     https://github.com/discord/discord-api-docs/issues/2626
     """
-    prompt = _PASTED.sub("", prompt)
     values = (n, ar, size, seed, no, steps, guidance, model, style, strength, upscale, repeat)
     options: Mapping[str, object] = dict(zip(OPTIONS, values, strict=True))
     start = _address(image) if image else ""
@@ -130,9 +127,9 @@ async def imagine_settings(
     desk, who = interaction.client.desk, caller(interaction)
     given = {"model": model, "ar": ar, "size": size, "n": n, "style": style}
     changes = {name: str(value) for name, value in given.items() if value is not None}
-    defaults = command.changed({} if reset else await desk.remembered(who), changes)
+    defaults = {} if reset else await desk.remembered(who)
     if changes or reset:
-        await desk.set_defaults(who, defaults)
+        defaults = await desk.set_defaults(who, command.changed(defaults, changes))
     await privately(interaction, desk.shown(defaults, who.language))
 
 

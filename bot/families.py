@@ -233,13 +233,13 @@ class Family:
         return int(self.network.config.in_channels)
 
     def _noise(self, drawing: Drawing, generator: torch.Generator) -> torch.Tensor:
-        """Draw the first noise: the one of the seed, or for a variation one on the way from there to its own seed's."""
+        """Draw the first noise: the one of the seed; for each variation, go some way from there to the one of its own seed."""
         request = drawing.request
         dtype = self.latent_dtype or self.network.dtype
         noise = torch.randn(self._size(drawing.shape), generator=generator, dtype=dtype)
-        if request.variation_strength:
-            other = torch.Generator().manual_seed(request.variation_seed)
-            noise = slerp(noise, torch.randn(noise.shape, generator=other, dtype=dtype), request.variation_strength)
+        for seed, strength in request.variations:
+            other = torch.Generator().manual_seed(seed)
+            noise = slerp(noise, torch.randn(noise.shape, generator=other, dtype=dtype), strength)
         return self._sent(noise)
 
     def _mix(self, drawing: Drawing, start: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:

@@ -22,6 +22,9 @@ TEXTS: Final[dict[str, str]] = {
     "Only who asked for it, or a moderator, can delete it.": "Löschen kann es nur, wer es bestellt hat, oder die Moderation.",
     "Only who asked for it, or a moderator, can cancel it.": "Abbrechen kann es nur, wer es bestellt hat, oder die Moderation.",
     "That picture is as large as I can make it.": "Größer kann ich dieses Bild nicht machen.",
+    "That picture is as far from the first one as I can go. Redraw gives others like it.": (
+        "Weiter weg vom ersten Bild komme ich nicht. Mit „Neu zeichnen“ bekommst du andere wie dieses."
+    ),
     "There is no such picture.": "Dieses Bild gibt es nicht.",
     "I don't remember that picture any more. Please type it again.": (
         "An dieses Bild erinnere ich mich nicht mehr. Bitte gib es noch einmal ein."
@@ -43,6 +46,7 @@ TEXTS: Final[dict[str, str]] = {
     "seed {seed}": "Seed {seed}",
     "seeds {first} to {last}": "Seeds {first} bis {last}",
     "variation {seed} by {strength:g}": "Variation {seed} um {strength:g}",
+    "{count} in a row": "{count} nacheinander",
     "from a picture, strength {strength:g}": "aus einem Bild, Stärke {strength:g}",
     "without {words}": "ohne {words}",
     # What was asked and cannot be drawn
@@ -79,6 +83,7 @@ TEXTS: Final[dict[str, str]] = {
     "{model} cannot be told what to leave out: drop --no, and say what you want to see instead.": (
         "{model} kann man nicht sagen, was fehlen soll: lass --no weg und sag, was du stattdessen sehen willst."
     ),
+    "--vary takes {limit} variations of one another, and no more.": "--vary nimmt {limit} Variationen voneinander, nicht mehr.",
     "--upscale is 1 or 2; you asked for {asked}.": "--upscale ist 1 oder 2, nicht {asked}.",
     "That is too large to upscale for {model}: leave --size at {width}x{height} or less.": (
         "Das ist zum Vergrößern mit {model} zu groß: bleib mit --size bei {width}x{height} oder weniger."
@@ -101,10 +106,27 @@ TEXTS: Final[dict[str, str]] = {
     ),
     "I don't know --{typed}. Did you mean --{meant}?": "--{typed} kenne ich nicht. Meintest du --{meant}?",
     "I don't know --{typed}. There are: {flags}.": "--{typed} kenne ich nicht. Es gibt: {flags}.",
+    "Did you mean /imagine settings? To draw “{word}”, put it between quotes.": (
+        "Meintest du /imagine settings? Wenn ich „{word}“ zeichnen soll, setz es in Anführungszeichen."
+    ),
+    "After “settings” I read flags such as --n 4 --style oil, or reset, and not “{word}”. "
+    "To draw these words, put them between quotes.": (
+        "Nach „settings“ lese ich Flags wie --n 4 --style oil, oder reset, und nicht „{word}“. "
+        "Wenn ich diese Wörter zeichnen soll, setz sie in Anführungszeichen."
+    ),
     "--{name} is not remembered; these are: {flags}.": "--{name} wird nicht gemerkt, nur diese: {flags}.",
     "--repeat is from 1 to {limit}.": "--repeat geht von 1 bis {limit}.",
     "That makes {count} different pictures. Choose one.": "Das sind {count} verschiedene Bilder. Wähl eines aus.",
+    "That makes {count} pictures, and {limit} fit one message: try --n {fewer}.": (
+        "Das sind {count} Bilder, und {limit} passen in eine Nachricht: versuch es mit --n {fewer}."
+    ),
     "That makes {count} pictures, and {limit} fit one message.": "Das sind {count} Bilder, und {limit} passen in eine Nachricht.",
+    "“{flag}” cannot stand within {{…}}: flags go before or after the words.": (
+        "„{flag}“ kann nicht in {{…}} stehen: Flags stehen vor oder nach den Wörtern."
+    ),
+    "There is no list “{name}” here. There is: {lists}. A backslash keeps the words: \\__{name}__": (
+        "Eine Liste „{name}“ gibt es hier nicht. Es gibt: {lists}. Ein Backslash lässt die Wörter stehen: \\__{name}__"
+    ),
     "That is too many choices in {{…}}: {limit} pictures fit one message.": (
         "Das ist zu viel Auswahl in {{…}}: {limit} Bilder passen in eine Nachricht."
     ),
@@ -144,14 +166,16 @@ TEXTS: Final[dict[str, str]] = {
     # Settings that are remembered
     "What I add to your commands: {flags}": "Was ich zu deinen Befehlen dazusage: {flags}",
     "I add nothing to your commands.": "Ich sage nichts zu deinen Befehlen dazu.",
-    "Change it with /imagine settings --n 4 --style oil, or forget it with /imagine settings reset.": (
-        "Ändern: /imagine settings --n 4 --style oil. Vergessen: /imagine settings reset."
+    "What I cannot add any more, and leave out: {flags}": "Was ich nicht mehr dazusagen kann und weglasse: {flags}",
+    "Change it with /imagine settings --n 4 --style oil, or forget it with /imagine settings reset. It holds {kept}.": (
+        "Ändern: /imagine settings --n 4 --style oil. Vergessen: /imagine settings reset. Merken kann ich {kept}."
     ),
     # Help
     "Type what you want to see:": "Schreib, was du sehen willst:",
     "Add what you like:": "Und dazu, was du magst:",
     "Remember what you always want: /imagine settings --n 4": "Merken, was du immer willst: /imagine settings --n 4",
     "Styles: {styles}": "Stile: {styles}",
+    "Lists: {lists}": "Listen: {lists}",
     "Models:": "Modelle:",
     " (used unless you choose)": " (wenn du keines nennst)",
     "Limits: {least} to {most} pixels a side, {steps} steps, {pictures} pictures.": (

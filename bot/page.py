@@ -70,7 +70,6 @@ class Page:
 
     async def imagine(self, text: str, caller: Caller, options: Mapping[str, str], *, form: bool) -> Answer:
         """Take what somebody typed, or filled into the form; say that it is being drawn. Raises `Told`."""
-        text = text.removeprefix("/imagine").strip()
         if not form and (shown := await self._desk.settings(text, caller)) is not None:
             return {"told": shown}
         given = {name: value for name in FIELDS if (value := options.get(name, "").strip())}
@@ -118,10 +117,6 @@ class Page:
     def forget(self, job_id: str) -> None:
         """Keep nothing more of a job: the store has it."""
         self._latest.pop(job_id, None)
-
-    async def delete(self, job_id: str) -> None:
-        """Show the outcome of a job no more."""
-        await self._store.note(job_id, deleted=True)
 
     async def _follow(self, press: Press, caller: Caller) -> Answer:
         return _drawing(await self._desk.press(press, caller, _nothing))
@@ -308,8 +303,7 @@ class _Reply:
         return None
 
     async def delete(self) -> None:
-        """Show the pictures no more, to whoever has the job on their page."""
-        await self._page.delete(self._job.reply_to["target"])
+        """Do nothing: the page shows of a job what the store knows."""
 
     async def in_page(self, outcome: Outcome) -> None:
         """Note how the job ended, and tell the page to look."""

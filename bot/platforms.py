@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import aiohttp
 
-from bot import discord, slack
+from bot import choices, command, discord, slack, styles
 from bot.errors import Told, Undelivered
 from bot.models import ROWS, named
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from bot.desk import Desk
 
-SHAPES: Final = (
+PATTERNS: Final = (  # of settings: a name, what its value looks like, and that in words
     ("DISCORD_PUBLIC_KEY", "[0-9a-fA-F]{64}", "64 hexadecimal digits"),
     ("DISCORD_APPLICATION_ID", "[0-9]{15,20}", "a number of 15 to 20 digits"),
 )
@@ -32,12 +32,38 @@ def open_session() -> aiohttp.ClientSession:
 
 def check(environ: Mapping[str, str]) -> None:
     """Raise `Told` for a setting that cannot be right, before anything starts."""
-    for name, pattern, what in SHAPES:
+    for name, pattern, what in PATTERNS:
         if (value := environ.get(name)) and not re.fullmatch(pattern, value):
             raise Told(f"{name} must be {what}. It is on your application's General Information page.")
     for variable, model in named(environ):
         if model not in ROWS:
             raise Told(f"{variable} names “{model}”, which is not a model here. There is: {', '.join(ROWS)}.")
+    _check_lists(environ)
+    _check_styles(environ)
+
+
+def _check_lists(environ: Mapping[str, str]) -> None:
+    """Raise `Told` for lists that would not give what is meant."""
+    lists, wrong = choices.lists(environ), f"{choices.VARIABLE}: the list"
+    for name, words in lists.items():
+        if not re.fullmatch(choices.NAME, name):
+            raise Told(f"{wrong} “{name}” needs a name of letters and digits. Write animal: fox, cat; place: beach, city")
+        if not words:
+            raise Told(f"{wrong} “{name}” is empty. Write {name}: one, two")
+        if missing := [other for each in words for other in choices.named(each) if other not in lists]:
+            raise Told(f"{wrong} “{name}” names a list “{missing[0]}”, which is not there.")
+
+
+def _check_styles(environ: Mapping[str, str]) -> None:
+    """Raise `Told` for styles of the admin's that could not be picked, or would lose the prompt."""
+    wrong = f"{styles.VARIABLE}: the style"
+    for name, style in styles.of_the_admin(environ).items():
+        if not re.fullmatch(styles.NAME, name) or name == command.PLAIN:
+            raise Told(f"{wrong} “{name}” needs another name: one word of at most 30 letters. Write brand: in navy and coral")
+        if not style.about:
+            raise Told(f"{wrong} “{name}” has no words. Write {name}: in navy and coral")
+        if style.prompt.count(styles.PLACE) > 1:
+            raise Told(f"{wrong} “{name}” has two places for the prompt: {styles.PLACE} may stand in it once.")
 
 
 def in_slack(environ: Mapping[str, str], session: aiohttp.ClientSession, desk: Desk) -> slack.Slack | None:

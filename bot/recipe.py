@@ -42,6 +42,8 @@ def _more(request: ImageRequest) -> Iterator[str]:
     """Write what most pictures do without, as other tools call it where they have it."""
     if request.variation_strength:
         yield f", Variation seed: {request.variation_seed}, Variation seed strength: {request.variation_strength:g}"
+    if request.varied:
+        yield f", Varied before: {' '.join(f'{seed}:{strength:g}' for seed, strength in request.varied)}"
     if request.image:
         yield f", Denoising strength: {request.strength:g}, Image: {request.image}"
     if request.upscale > 1:
@@ -73,12 +75,18 @@ def fields(recipe: str) -> dict[str, Any]:
             "model": values["Model"],
             "variation_seed": int(values.get("Variation seed", 0)),
             "variation_strength": float(values.get("Variation seed strength", 0)),
+            "varied": tuple(_pair(each) for each in values.get("Varied before", "").split()),
             "image": values.get("Image", ""),
             "strength": float(values["Denoising strength"]) if "Image" in values else 1.0,
             "upscale": int(values.get("Upscale", 1)),
         }
     except (KeyError, ValueError):
         raise BadRequest("This picture's recipe is incomplete: it needs steps, CFG scale, seed, size and model.") from None
+
+
+def _pair(text: str) -> tuple[int, float]:
+    seed, strength = text.split(":")
+    return int(seed), float(strength)
 
 
 def smaller(png: bytes, limit: int) -> bytes:

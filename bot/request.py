@@ -25,6 +25,7 @@ IMAGE: Final = re.compile("[0-9a-f]{24}")
 SEEDS: Final = 2**32  # a seed is below this, as in most tools
 UPSCALES: Final = (1, 2)
 UPSCALED_AREA: Final = 1.2  # of the model's own: shapes are rounded, and more than that takes minutes
+MOST_VARIATIONS: Final = 10  # of one another: each is one more noise to draw, and some letters more in the recipe
 LEAST_STRENGTH: Final = 0.05
 USUAL_STRENGTH: Final = 0.6  # keeps where things are, and redraws what they are
 
@@ -34,7 +35,8 @@ class ImageRequest:
     """A picture, or `n` of them, fully decided: the same request gives the same pictures.
 
     Variations keep the composition: their first noise lies between the one of `seed` and the one of `variation_seed`, by
-    `variation_strength`. Upscaling draws the picture, enlarges it, and refines it with the same words and steps.
+    `variation_strength`. A variation of a variation goes on from there, towards one more noise. Upscaling draws the picture,
+    enlarges it, and refines it with the same words and steps.
     """
 
     prompt: str
@@ -50,16 +52,16 @@ class ImageRequest:
     strength: float = 1.0  # the share of the steps that are run on `image`; 1 leaves nothing of it
     variation_seed: int = 0  # of the first picture; picture i (from 0) has variation_seed + i, and the same seed
     variation_strength: float = 0.0  # 0 is the picture of `seed` itself, 1 the one of `variation_seed`
+    varied: tuple[tuple[int, float], ...] = ()  # the seeds and strengths of the variations that this is a variation of
     upscale: int = 1  # how many times as wide and high as `width` and `height` the picture comes out
 
     def __post_init__(self) -> None:
         """Put the words in one canonical form, and refuse what the model cannot draw."""
         for name in ("prompt", "negative_prompt"):
             object.__setattr__(self, name, _canonical(getattr(self, name)))
-        for name in ("guidance_scale", "strength", "variation_strength"):
+        for name in ("guidance_scale", "strength"):
             object.__setattr__(self, name, round(float(getattr(self, name)), 2))
-        if not self.variation_strength:
-            object.__setattr__(self, "variation_seed", 0)
+        self._drop_idle_variations()
         model = find(self.model)
         if not any(character.isprintable() for character in self.prompt):
             raise BadRequest("Say what to draw, for example: /imagine a red fox in the snow")
@@ -86,10 +88,22 @@ class ImageRequest:
                     near=near,
                 )
 
+    def _drop_idle_variations(self) -> None:
+        """Write the variations in one canonical form: without those that change nothing."""
+        given = (*self.varied, (self.variation_seed, self.variation_strength))
+        rounded = [(seed, round(float(strength), 2)) for seed, strength in given]
+        *before, (seed, strength) = [each for each in rounded if each[1]] or [(0, 0.0)]
+        object.__setattr__(self, "varied", tuple(before))
+        object.__setattr__(self, "variation_seed", seed)
+        object.__setattr__(self, "variation_strength", strength)
+
     def _check_start(self, model: Model) -> None:
         """Check what the picture starts from, and what is made of it."""
-        _within(Phrase("The variation's seed"), self.variation_seed, 0, SEEDS - 1)
-        _within(Phrase("The variation's strength"), self.variation_strength, 0, 1)
+        for seed, strength in self.variations:
+            _within(Phrase("The variation's seed"), seed, 0, SEEDS - 1)
+            _within(Phrase("The variation's strength"), strength, 0, 1)
+        if len(self.variations) > MOST_VARIATIONS:
+            raise BadRequest("--vary takes {limit} variations of one another, and no more.", limit=MOST_VARIATIONS)
         if self.image:
             if not IMAGE.fullmatch(self.image):
                 raise BadRequest("That is not the name of a picture: attach the picture instead.")
@@ -115,7 +129,13 @@ class ImageRequest:
                 object.__setattr__(request, each.name, each.default)
         for name, value in fields.items():
             object.__setattr__(request, name, value)
+        object.__setattr__(request, "varied", tuple(map(tuple, request.varied)))  # JSON makes lists of them
         return request
+
+    @property
+    def variations(self) -> tuple[tuple[int, float], ...]:
+        """The seeds and strengths of all its variations, each one of the picture before; none if it is no variation."""
+        return (*self.varied, (self.variation_seed, self.variation_strength)) if self.variation_strength else ()
 
     def alone(self, index: int) -> ImageRequest:
         """Return the request that draws picture `index` (from 0) of this one by itself."""
@@ -182,8 +202,7 @@ def settings(request: ImageRequest, language: str = ENGLISH) -> str:
         request.model,
     ]
     if request.variation_strength:
-        seed, strength = request.variation_seed, request.variation_strength
-        parts.append(say(language, "variation {seed} by {strength:g}", seed=seed, strength=strength))
+        parts.append(_variation(request, language))
     if request.image:
         parts.append(say(language, "from a picture, strength {strength:g}", strength=request.strength))
     if request.negative_prompt:
@@ -196,6 +215,12 @@ def _seeds(request: ImageRequest, language: str) -> str:
     if last == request.seed:
         return say(language, "seed {seed}", seed=request.seed)
     return say(language, "seeds {first} to {last}", first=request.seed, last=last)
+
+
+def _variation(request: ImageRequest, language: str) -> str:
+    seed, strength, count = request.variation_seed, request.variation_strength, len(request.variations)
+    last = say(language, "variation {seed} by {strength:g}", seed=seed, strength=strength)
+    return f"{last} ({say(language, '{count} in a row', count=count)})" if count > 1 else last
 
 
 def shorten(text: str, limit: int) -> str:

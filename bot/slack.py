@@ -116,7 +116,7 @@ class Slack:
 
     async def preview(self, job_id: str) -> bytes | None:
         """Return what can be seen so far of a job that is being drawn."""
-        return await self._line.store.file(preview_name(job_id)) or None
+        return await self._line.store.file(preview_name(job_id))
 
     # What comes in. Jobs are kept before anything is acknowledged.
 

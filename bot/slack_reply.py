@@ -147,6 +147,8 @@ class Reply:
 
     async def in_channel(self, outcome: Outcome) -> None:
         """Turn the status message into the outcome."""
+        if self._notes.get("previewed"):
+            await self._forget_preview(self._job.id)  # first of all: whichever way the outcome goes in the end
         try:
             await self._deliver(self._channel, outcome)
         except Refused as refused:
@@ -219,11 +221,9 @@ class Reply:
             if refused.code not in TOO_LONG:
                 raise
             await self._show(channel, slack_blocks.outcome(outcome, files, self._hint, slim=True))
-        if self._notes.get("previewed"):
-            await self._forget_preview(self._job.id)
 
     async def _forget_preview(self, job_id: str) -> None:
-        await self._line.store.keep_file(preview_name(job_id), b"")
+        await self._line.store.drop_file(preview_name(job_id))
 
     async def _show(self, channel: str, message: Mapping[str, Any]) -> str:
         """Edit this job's message in a channel, or post it; return its ts."""

@@ -38,12 +38,13 @@ LOOK_AGAIN: Final = 0.25  # seconds between two looks at which jobs are cancelle
 
 AT_ONCE: Final = 8  # entries of a job's log that are asked for together: few jobs have more, and somebody waits for the answer
 
-SCHEMA: Final = """
+IMAGE: Final = "json_extract(job, '$.request.image')"  # the name of the picture that a job starts from
+SCHEMA: Final = f"""
 CREATE TABLE IF NOT EXISTS jobs (
     id      TEXT PRIMARY KEY,
     claim   TEXT NOT NULL UNIQUE,
     job     TEXT NOT NULL,
-    notes   TEXT NOT NULL DEFAULT '{}',
+    notes   TEXT NOT NULL DEFAULT '{{}}',
     outcome TEXT,
     made    REAL NOT NULL,
     ended   REAL
@@ -55,6 +56,7 @@ CREATE TABLE IF NOT EXISTS papers (
     forever INTEGER NOT NULL
 );
 CREATE INDEX IF NOT EXISTS unfinished ON jobs (made) WHERE outcome IS NULL;
+CREATE INDEX IF NOT EXISTS started_from ON jobs ({IMAGE});
 """
 
 
@@ -122,6 +124,12 @@ class Store(Protocol):
     async def file(self, name: str) -> bytes | None:
         """Return what was last kept under a name."""
 
+    async def drop_file(self, name: str) -> None:
+        """Delete what was kept under a name, if anything was."""
+
+    async def started_from(self, image: str) -> Sequence[Record]:
+        """Return the jobs whose pictures start from a file that was kept, oldest first."""
+
 
 class LocalStore:
     """A `Store` in one folder: `jobs.sqlite3`, and `pictures/` with a folder for each job."""
@@ -185,7 +193,7 @@ class LocalStore:
         return [seconds for (seconds,) in self._read(query, last)]
 
     def _select(self, which: str, *values: str) -> list[Record]:
-        query = f"SELECT job, notes, outcome, made FROM jobs {which}"  # noqa: S608  `which` is one of the two above
+        query = f"SELECT job, notes, outcome, made FROM jobs {which}"  # noqa: S608  `which` is one of those that stand here
         return [
             Record(job=Job.load(job), notes=json.loads(notes), outcome=outcome, made=made)
             for job, notes, outcome, made in self._read(query, *values)
@@ -265,6 +273,12 @@ class LocalStore:
 
     async def file(self, name: str) -> bytes | None:
         return await asyncio.to_thread(_content, self._files / name)
+
+    async def drop_file(self, name: str) -> None:
+        await asyncio.to_thread((self._files / name).unlink, missing_ok=True)
+
+    async def started_from(self, image: str) -> Sequence[Record]:
+        return self._select(f"WHERE {IMAGE} = ? ORDER BY made, rowid", image)
 
     def folder(self, job_id: str) -> Path:
         """Return where the pictures of a job are kept."""
@@ -481,6 +495,13 @@ class ModalStore:
     async def file(self, name: str) -> bytes | None:
         content: bytes | None = await self._pictures.get.aio(f"file {name}")
         return content
+
+    async def drop_file(self, name: str) -> None:
+        await self._pictures.pop.aio(f"file {name}", None)
+
+    async def started_from(self, image: str) -> Sequence[Record]:
+        logs = await self._logs()
+        return [_replay(log) for log in logs if log[0]["job"]["request"].get("image") == image]
 
     async def _append(self, job_id: str, entry: Mapping[str, Any]) -> None:
         text = json.dumps({**entry, "made": time.time_ns()})

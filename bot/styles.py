@@ -1,11 +1,22 @@
-"""Styles that people pick by name. A style is nothing but words around theirs, so the recipe needs no table to be read."""
+"""Styles that people pick by name. A style is nothing but words around theirs, so the recipe needs no table to be read.
+
+An admin may add styles, or put others in place of these.
+"""
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from bot.texts import Phrase
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+VARIABLE: Final = "IMAGINE_STYLES"  # brand: in navy and coral, flat; poster: a poster of {prompt}, bold letters
+NAME: Final = r"\w[\w-]{0,29}"  # of a style
+PLACE: Final = "{prompt}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,10 +29,10 @@ class Style:
 
     def apply(self, prompt: str) -> str:
         """Put the style's words around a prompt."""
-        return self.prompt.replace("{prompt}", prompt)  # not `format`: the prompt may have braces of its own
+        return self.prompt.replace(PLACE, prompt)  # not `format`: the prompt may have braces of its own
 
 
-STYLES: Final = {
+OURS: Final = {
     style.name: style
     for style in (
         Style("3d", Phrase("soft 3D render"), "{prompt}, 3d render"),
@@ -39,10 +50,26 @@ STYLES: Final = {
 }
 
 
+def of_the_admin(environ: Mapping[str, str]) -> dict[str, Style]:
+    """Read the admin's own styles. What is wrong with them was said when the bot started (`platforms.check`)."""
+    given = (line.partition(":") for line in environ.get(VARIABLE, "").split(";"))
+    named = ((name.strip().lower(), " ".join(words.split())) for name, _, words in given)
+    return {name: Style(name, Phrase(words), words if PLACE in words else f"{PLACE}, {words}") for name, words in named if name}
+
+
+def offered(environ: Mapping[str, str]) -> dict[str, Style]:
+    """Return the styles that people may pick, the admin's first: some menus hold no more than 25."""
+    own = of_the_admin(environ)
+    return own | {name: style for name, style in OURS.items() if name not in own}
+
+
+STYLES: Final = offered(os.environ)
+
+
 def split(prompt: str) -> tuple[str, str]:
     """Take a style's words off a prompt: return what is left, and the style's name; that is empty where there is none."""
     for style in STYLES.values():
-        before, after = style.prompt.split("{prompt}")
+        before, _, after = style.prompt.partition(PLACE)
         words = prompt.removeprefix(before).removesuffix(after)
         if words == words.strip() and words and style.apply(words) == prompt:
             return words, style.name

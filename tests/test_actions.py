@@ -11,7 +11,7 @@ from bot.actions import Action, Press, alone, follow, of_proposal, offered, upsc
 from bot.courier import Outcome
 from bot.errors import Told
 from bot.models import SKETCH
-from bot.request import ImageRequest, Job, Picture, compose
+from bot.request import MOST_VARIATIONS, ImageRequest, Job, Picture, compose
 from bot.texts import LANGUAGES
 from tests.fakes.generator import plain
 
@@ -114,6 +114,24 @@ def test_variations_stay_near_the_picture_that_was_chosen() -> None:
     [request] = follow(Action.VARY, [fox(n=4)], 2)
     assert (request.seed, request.n, request.variation_strength) == (9, 4, SKETCH.variation)
     assert len({each.variation_seed for each in map(request.alone, range(4))}) == 4
+
+
+def test_a_variation_of_a_variation_stays_near_that_one() -> None:
+    [once] = follow(Action.VARY, [fox(n=4)], 2)
+    [twice] = follow(Action.VARY, [once], 3)
+    assert (twice.seed, twice.n, twice.varied) == (9, 4, once.alone(3).variations)
+    [other] = follow(Action.REDRAW, [twice], 0)
+    assert other.varied == twice.varied
+    assert other.variation_seed != twice.variation_seed
+
+
+def test_variations_of_variations_come_to_an_end_that_is_told() -> None:
+    last = fox()
+    while "Vary" in labels(drawn(a_job(last)))[-2]:
+        last = follow(Action.VARY, [last], 0)[0].alone(0)
+    assert len(last.variations) == MOST_VARIATIONS
+    with pytest.raises(Told, match="as far from the first one as I can go"):
+        follow(Action.VARY, [last], 0)
 
 
 def test_upscaling_is_the_same_picture_twice_as_large() -> None:

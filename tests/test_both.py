@@ -21,6 +21,7 @@ COMMANDS = [
     'the words "quoted --n 3" \\--seed and \\{a,b} --style oil --seed 1',
     "🦊 狐 @everyone <!channel> `code` *bold* & <b> --upscale 2 --seed 0",
     "a fox --vary 9:0.25 --n 2 --seed 3",
+    "a fox --vary 9:0.25,4:1,0:0.3 --n 2 --seed 3",
 ]
 
 

@@ -17,6 +17,8 @@ import aiohttp
 import pytest
 from PIL import Image
 
+from bot.command import write
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
@@ -237,6 +239,23 @@ async def test_a_picture_is_attached_and_started_from(tab: Tab, service: Service
         await tab.until("held !== null")
         await tab.press("Remove")
         await tab.until("held === null && attached.hidden")
+
+
+async def test_details_can_be_copied_and_break_no_flag_in_two(tab: Tab, service: Service) -> None:
+    await tab.type(f"a red fox --vary {','.join(['4294967295:0.25'] * 10)}")
+    await tab.until(f"{SHOWN}.length === 1")
+    details = "[...document.querySelectorAll('button')].find(b => b.textContent === 'Details')"
+    assert await tab.ask(f"{details}.ariaExpanded") == "false"
+    await tab.call("Emulation.setDeviceMetricsOverride", width=320, height=700, deviceScaleFactor=1, mobile=True)
+    await tab.press("Details")
+    await tab.until(f"{details}.ariaExpanded === 'true'")
+    command = f"/imagine {write(service.generator.drawn[0])}"
+    assert (
+        await tab.ask("getSelection().selectAllChildren(document.querySelector('code')), getSelection().toString()") == command
+    )
+    shown = await tab.ask("[...document.querySelectorAll('.details .word')].map(word => word.textContent)")
+    assert shown == command.split(" ")
+    assert await tab.ask("document.documentElement.scrollWidth") == 320
 
 
 async def test_many_pictures_are_asked_for_first(tab: Tab, service: Service) -> None:

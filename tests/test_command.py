@@ -21,12 +21,12 @@ from bot.command import (
     read,
     read_all,
     settings_in,
-    wildcards,
+    usable,
     write,
 )
 from bot.errors import BadRequest, Told
 from bot.models import MODELS, SKETCH
-from bot.request import LEAST_STRENGTH, MAX_PICTURES, PROMPT_LIMIT, SEEDS, UPSCALES, ImageRequest, compose
+from bot.request import LEAST_STRENGTH, MAX_PICTURES, MOST_VARIATIONS, PROMPT_LIMIT, SEEDS, UPSCALES, ImageRequest, compose
 from bot.styles import STYLES, split
 
 quick = settings(derandomize=True, max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -78,6 +78,7 @@ REQUESTS = st.builds(
     model=st.sampled_from(sorted(MODELS)),
     variation_seed=st.integers(0, SEEDS - 1),
     variation_strength=st.just(0.0) | st.floats(0, 1),
+    varied=st.lists(st.tuples(st.integers(0, SEEDS - 1), st.floats(0, 1)), max_size=MOST_VARIATIONS - 1).map(tuple),
 ) | st.builds(
     ImageRequest,
     prompt=st.just("a fox"),
@@ -181,6 +182,14 @@ FOX = compose("a red fox", model="sketch", seed=7, n=2, num_inference_steps=5)
         '"a\nred\nfox" --seed "7" --n="2" --steps 5',
         "a red fox --seed 1 --seed 7 --n 2 --steps 5",
         "a red fox --seed 7 --n 2 --step 5",
+        "a red fox --seed:7 --n:2 --steps:5",
+        "a red fox -seed 7 -n 2 -Steps=5",
+        "a red fox ——seed 7 −−n 2 ‑‑steps 5",
+        "a red fox ---seed 7 -–n 2 －－steps 5",
+        "a red fox --seed 7 --n 2 --num-inference-steps 5",
+        "/imagine a red fox --seed 7 --n 2 --steps 5",
+        " /Imagine prompt: a red fox --seed 7 --n 2 --steps 5",
+        "/imagine prompt:a red fox --seed 7 --n 2 --steps 5",
         "a red fox --seed 007 --n +2 --steps 5",
     ],
 )
@@ -209,6 +218,11 @@ def test_flags_may_stand_anywhere_and_however_a_phone_writes_them(text: str) -> 
         ("C:\\fox", "C:\\fox"),
         ('a 6" fox', 'a 6" fox'),
         ("help me, fox", "help me, fox"),
+        ("a fox -sly -well-known -5 -nn", "a fox -sly -well-known -5 -nn"),
+        ("a fox \\-n 2", "a fox -n 2"),
+        ("\\/imagine a fox", "/imagine a fox"),
+        ("a fox /imagine", "a fox /imagine"),
+        ("/imagined foxes", "/imagined foxes"),
     ],
 )
 def test_words_that_are_no_flags_stay_words(text: str, prompt: str) -> None:
@@ -289,6 +303,9 @@ UNKNOWN = [
     ("--modle x", "I don't know --modle. Did you mean --model?"),
     ("--sise 320x224", "I don't know --sise. Did you mean --size?"),
     ("—aspct 3:2", "I don't know --aspct. Did you mean --aspect?"),
+    ("--seed, 7", "I don't know --seed,. Did you mean --seed?"),
+    ("--no blur --steps/4", "I don't know --steps/4. Did you mean --steps?"),
+    ("--cfg_scal 7", "I don't know --cfg_scal. Did you mean --cfg_scale?"),
     ("--hlep", "I don't know --hlep. Did you mean --help?"),
     ("--zzz", f"I don't know --zzz. There are: {', '.join(f'--{name}' for name, flag in FLAGS.items() if flag.about)}."),
 ]
@@ -328,7 +345,7 @@ def test_flags_without_words_ask_for_words(text: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "  ", '""', "help", "Help", " HELP ", "--help", "—help", "--h", "a fox --help", "--seed 7 --help"],
+    ["", "  ", '""', "help", "Help", " HELP ", "--help", "—help", "--h", "a fox --help", "--seed 7 --help", "--n 2 help"],
 )
 def test_help_is_given_to_whoever_asks_or_says_nothing(text: str) -> None:
     with pytest.raises(HelpWanted) as wanted:
@@ -446,6 +463,8 @@ def test_braces_stand_for_each_thing_in_them_by_turns() -> None:
     assert prompts("a { red , deep blue } {fox,owl}") == ["a red fox", "a red owl", "a deep blue fox", "a deep blue owl"]
     assert prompts('"a {red,blue} fox"') == ["a red fox", "a blue fox"]
     assert prompts("a {,big} fox") == ["a fox", "a big fox"]
+    assert prompts("{a fox, asleep | an owl}") == ["a fox, asleep", "an owl"]
+    assert prompts("a {red,red, blue} fox") == ["a red fox", "a blue fox"]
 
 
 def test_pictures_to_be_compared_have_the_same_seed() -> None:
@@ -465,12 +484,13 @@ def test_a_command_that_is_one_picture_is_told_where_it_is_several() -> None:
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("{a,b} {c,d} {e,f} --n 2", "That makes 16 pictures, and 10 fit one message."),
-        ("{a,b} fox --n 6", "That makes 12 pictures, and 10 fit one message."),
+        ("{a,b} {c,d} {e,f} --n 2", "That makes 16 pictures, and 10 fit one message: try --n 1."),
+        ("{a,b} fox --n 6", "That makes 12 pictures, and 10 fit one message: try --n 5."),
+        ("{a,b,c,d} {e,f,g}", "That makes 12 pictures, and 10 fit one message."),
         ("{a,b,c}{a,b,c}{a,b,c}{a,b,c}{a,b,c}{a,b,c}{a,b,c}", "That is too many choices in {…}: 10 pictures fit one message."),
         ("a fox --repeat 11", "--repeat is from 1 to 10."),
         ("a fox --repeat 3 --n 4", "The number of pictures must be from 1 to 10; you asked for 12."),
-        ("a fox --style baroque", "There is no style “baroque”. There is: " + ", ".join(STYLES) + "."),
+        ("a fox --style baroque", "There is no style “baroque”. There is: " + ", ".join(STYLES) + ", none."),
     ],
 )
 def test_too_much_for_one_message_is_said(text: str, sentence: str) -> None:
@@ -504,16 +524,70 @@ def test_words_that_are_no_style_stay(prompt: str) -> None:
 
 @pytest.fixture
 def lists(monkeypatch: pytest.MonkeyPatch) -> None:
-    found = wildcards({"IMAGINE_WILDCARDS": "Animal: fox, cat, {owl,hen}; place: beach ;bad name: x; empty:;"})
-    assert found == {"animal": ["fox", "cat", "{owl", "hen}"], "place": ["beach"]}
-    monkeypatch.setattr("bot.command.WILDCARDS", {"animal": ["fox", "cat", "owl"], "place": ["beach"]})
+    monkeypatch.setattr("bot.choices.LISTS", {"animal": ["fox", "cat", "owl"], "place": ["beach"]})
 
 
 @pytest.mark.usefixtures("lists")
 def test_a_list_of_the_admins_gives_one_thing_chosen_by_the_seed() -> None:
     drawn = [read(f"a __animal__ on a __place__ --seed {seed}").prompt for seed in range(20)]
     assert set(drawn) == {"a fox on a beach", "a cat on a beach", "a owl on a beach"}
-    assert drawn == [read(f"a __animal__ on a __place__ --seed {seed}").prompt for seed in range(20)]
+    assert drawn == [read(f"a __Animal__ on a __PLACE__ --seed {seed}").prompt for seed in range(20)]
+
+
+@pytest.mark.usefixtures("lists")
+def test_help_names_the_lists() -> None:
+    assert "Lists: __animal__, __place__" in help_text().splitlines()
+
+
+@pytest.mark.usefixtures("lists")
+def test_what_is_repeated_is_chosen_anew_from_a_list() -> None:
+    requests = read_all("a __animal__ --repeat 5 --n 2 --seed 7")
+    assert [(request.seed, request.n) for request in requests] == [(seed, 2) for seed in (7, 9, 11, 13, 15)]
+    assert len(set(prompts("a __animal__ --repeat 5 --seed 7"))) > 1
+    assert [read(write(request)) for request in requests] == list(requests)
+    assert len(set(prompts("a __animal__ --n 5 --seed 7"))) == 1
+
+
+@pytest.mark.usefixtures("lists")
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("a __animl__", "There is no list “animl” here. There is: animal, place. A backslash keeps the words: \\__animl__"),
+        ("a __animal__ --repeat 3 --n 4", "That makes 12 pictures, and 10 fit one message: try --n 3."),
+        ("a __animal__ --repeat 2 --seed -1", "The seed must be from 0 to 4,294,967,295; you asked for -1."),
+    ],
+)
+def test_what_a_list_cannot_give_is_said(text: str, sentence: str) -> None:
+    with pytest.raises(BadRequest) as refused:
+        read_all(text)
+    assert str(refused.value) == sentence
+    assert read_all("a \\__animl__ fox")[0].prompt == "a __animl__ fox"
+
+
+@pytest.mark.usefixtures("lists")
+def test_what_was_drawn_from_a_list_that_is_gone_can_be_edited(monkeypatch: pytest.MonkeyPatch) -> None:
+    [request] = read_all("a __animal__")
+    monkeypatch.setattr("bot.choices.LISTS", {"place": ["beach"]})
+    assert filled(request, "a __animal__")["prompt"] == "a __animal__"
+
+
+def test_what_was_typed_and_is_read_no_more_can_still_be_edited() -> None:
+    request = compose("a red fox", model="sketch", seed=7)
+    assert filled(request, "a {red,blue} fox --style gone")["prompt"] == "a red fox"
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["a fox {--no blur, --no text}", "{a, b --n 2} fox", "{a --ar 3:2,b}", "{--n 2,--n 3} fox", "a {red|--seed 7|blue} fox"],
+)
+def test_flags_within_braces_are_pointed_out(text: str) -> None:
+    with pytest.raises(BadRequest, match="cannot stand within"):
+        read_all(text)
+
+
+@pytest.mark.parametrize("text", ["a smile :{ --n 2", "a fox \\{ --n 2 }", '"{a --n 2,b}"', "{--fox}"])
+def test_braces_that_are_no_choice_leave_flags_alone(text: str) -> None:
+    assert read_all(text)
 
 
 @pytest.mark.usefixtures("lists")
@@ -531,6 +605,7 @@ def test_a_persons_defaults_serve_where_the_command_says_nothing() -> None:
     assert (request.n, request.width, request.height, request.prompt) == (3, 320, 224, "a fox, oil painting")
     [request] = read_all("a fox --n 1 --size 256x288 --style neon", defaults=usual)
     assert (request.n, request.width, request.height, request.prompt) == (1, 256, 288, "a fox, neon glow")
+    assert prompts("a fox --style none", defaults=usual) == ["a fox"]
 
 
 def test_defaults_that_do_not_go_with_what_was_named_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -539,8 +614,15 @@ def test_defaults_that_do_not_go_with_what_was_named_are_left_out(monkeypatch: p
     assert request.width == 512
     [request] = read_all("a fox", defaults={"model": "large", "size": "320x320"})
     assert (request.model, request.width) == ("large", 320)
-    [request] = read_all("a fox", defaults={"model": "gone", "n": "2"})
-    assert (request.model, request.n) == ("sketch", 2)
+
+
+def test_defaults_that_the_admin_has_taken_away_block_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = {"n": "2", "style": "gone", "model": "gone", "size": "1024x1024", "seed": "7", "ar": ""}
+    [request] = read_all("a fox", defaults=kept)
+    assert (request.model, request.n, request.width, request.prompt) == ("sketch", 2, 256, "a fox")
+    assert changed(kept, {"style": "oil"}) == {"n": "2", "style": "oil"}
+    monkeypatch.setitem(MODELS, "large", replace(SKETCH, name="large", max_side=1024))
+    assert usable({**kept, "model": "large"}) == {"n": "2", "model": "large", "size": "1024x1024"}
 
 
 @pytest.mark.parametrize(
@@ -551,13 +633,51 @@ def test_defaults_that_do_not_go_with_what_was_named_are_left_out(monkeypatch: p
         ("settings reset", dict.fromkeys(("model", "ar", "size", "n", "style"), "")),
         ("settings --n 4 --style=oil", {"n": "4", "style": "oil"}),
         ("settings --style=OIL --model SKETCH", {"style": "oil", "model": "sketch"}),
-        ("settings of a table", None),
-        ("settings --n 4 of a table", None),
+        ("settings\n--n 4", {"n": "4"}),
+        ("settings help", {}),
+        ("settings --help", {}),
+        ("settings RESET --n 3", {"model": "", "ar": "", "size": "", "n": "3", "style": ""}),
+        ("settings --style", {"style": ""}),
         ("a fox settings", None),
+        ("a setting sun", None),
+        ("setting sun --n 4", None),
+        ("/imagine settings --n 4", {"n": "4"}),
+        ('"settings of a table"', None),
+        ("\\settings of a table", None),
+        ("", None),
     ],
 )
 def test_settings_are_told_from_a_prompt(text: str, found: dict[str, str] | None) -> None:
     assert settings_in(text) == found
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("settings of a table", "and not “of”. To draw these words, put them between quotes."),
+        ("settings --n 4 of a table", "and not “of”."),
+        ("settings n 4", "and not “n”."),
+        ("settings rest", "and not “rest”."),
+        ("settings reset all", "and not “all”."),
+        ("settings --nn 4", "I don't know --nn."),
+        ("setings --n 4", "Did you mean /imagine settings? To draw “setings”, put it between quotes."),
+        ("Setting", "Did you mean /imagine settings?"),
+        ("settigns reset", "Did you mean /imagine settings?"),
+    ],
+)
+def test_what_may_be_meant_for_the_settings_is_not_drawn(text: str, told: str) -> None:
+    with pytest.raises(BadRequest, match=re.escape(told)):
+        settings_in(text)
+
+
+@pytest.mark.parametrize(
+    "words", ["help", "HELP", "\\help", "/imagine", "settings of a table", "setting", "Settings help", '"settings"']
+)
+def test_words_that_speak_to_us_can_be_meant_as_a_picture(words: str) -> None:
+    request = compose(words, model="sketch")
+    for text in (write(request), f'"{words}"'):
+        assert settings_in(text) is None
+        assert read(text).prompt == words
 
 
 def test_only_some_flags_are_remembered() -> None:
@@ -583,6 +703,7 @@ def test_a_line_of_settings_has_no_other_words(line: str, told: str) -> None:
         ({"n": "2"}, {"ar": "3:2", "n": "2"}),
         ({"size": "256x256"}, {"size": "256x256"}),
         ({"size": ""}, {"ar": "3:2", "size": ""}),
+        ({"size": "none"}, {"ar": "3:2", "size": ""}),
         ({"ar": "1:1", "size": "256x256"}, {"ar": "1:1", "size": "256x256"}),
     ],
 )

@@ -271,6 +271,17 @@ async def test_a_person_is_remembered_by_name_and_place(house: House) -> None:
     assert (await house.ordered("a fox", ann(place="T1"))).request.n == 1
 
 
+async def test_what_is_remembered_and_not_there_any_more_is_left_out_and_said(house: House) -> None:
+    await house.store.remember(ann().defaults, '{"style": "gone", "n": "2"}', forever=True)
+    assert (await house.ordered("a fox")).request.n == 2
+    assert await house.desk.defaults(ann()) == {"n": "2"}
+    told = str(await house.desk.settings("settings help", ann())).splitlines()
+    assert told[:2] == ["What I add to your commands: --n 2", "What I cannot add any more, and leave out: --style gone"]
+    assert "--n 3\n" in str(await house.desk.settings("settings --n 3", ann()))
+    assert "gone" not in str(await house.desk.settings("settings", ann()))
+    assert "--n 1\n" in str(await house.desk.settings("settings reset --n 1", ann()))
+
+
 async def test_settings_that_cannot_be_read_just_now_are_neither_changed_nor_said_to_be_none(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -288,7 +299,7 @@ async def test_settings_that_cannot_be_read_just_now_are_neither_changed_nor_sai
 
 
 async def test_what_is_no_setting_is_a_prompt_and_what_cannot_be_drawn_is_not_remembered(house: House) -> None:
-    assert await house.desk.settings("settings of a table", ann()) is None
+    assert await house.desk.settings("a table", ann()) is None
     with pytest.raises(BadRequest, match="from 1 to 10"):
         await house.desk.settings("settings --n 99", ann())
     assert await house.desk.defaults(ann()) == {}

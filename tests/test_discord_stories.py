@@ -237,6 +237,18 @@ async def test_where_the_message_is_the_bots_own_its_buttons_work_too(house: Hou
     assert posted.deleted
 
 
+async def test_a_variation_of_a_variation_goes_on_from_the_one_that_was_chosen(house: House) -> None:
+    once = await house.press(await house.imagine("a red fox", n=2, seed=7), "Vary 2")
+    twice = await house.press(once, "Vary 3")
+    await house.forget()
+    thrice = await house.press(twice, "Vary 4")
+    chosen = [requests_in(message)[place] for message, place in ((once, 2), (twice, 3))]
+    assert [each.varied for each in house.drawn[-2:]] == [each.variations for each in chosen]
+    assert {(each.seed, len(each.variations)) for each in requests_in(thrice)} == {(8, 3)}
+    told = (await house.click(thrice, "Details")).told
+    assert command.write(house.drawn[-1]) in told
+
+
 # When everything is forgotten
 
 
@@ -612,6 +624,17 @@ async def test_settings_are_remembered_shown_and_forgotten_for_one_person_in_one
     assert reset.told.startswith("I add nothing to your commands.")
     await house.imagine()
     assert house.drawn[-1].n == 1
+
+
+@pytest.mark.parametrize(
+    ("prompt", "told"),
+    [("settings help", "I add nothing"), ("settings rest", "and not “rest”"), ("help", "Type what you want to see")],
+)
+async def test_what_speaks_to_us_is_never_drawn(prompt: str, told: str, house: House) -> None:
+    answer = await house.discord.imagine(house.url, {"prompt": prompt, "n": 2})
+    assert answer.message
+    assert told in (answer.message.content or answer.message.embeds[0]["description"])
+    assert house.drawn == []
 
 
 @pytest.mark.parametrize("locale", ["en-US", "de"])

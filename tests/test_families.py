@@ -173,6 +173,19 @@ def test_a_variation_begins_between_two_noises(name: str, family: Family) -> Non
     assert torch.equal(slerp(one, one, 0.5), one)
 
 
+def test_a_variation_of_a_variation_begins_nearer_to_that_one_than_to_the_first(name: str, family: Family) -> None:
+    first, once, twice = (
+        begun(family, request(name, seed=1, **given)).latents
+        for given in (
+            {},
+            {"variation_seed": 2, "variation_strength": 0.5},
+            {"varied": ((2, 0.5),), "variation_seed": 3, "variation_strength": 0.1},
+        )
+    )
+    assert 0 < difference(once, twice) < difference(first, twice) / 2
+    assert abs(float(twice.std() / first.std()) - 1) < 0.15
+
+
 def test_colours_of_latents_are_found(name: str, family: Family) -> None:
     drawing = begun(family, request(name))
     with torch.inference_mode():

@@ -235,6 +235,15 @@ def test_variations_lie_near_their_picture_and_apart_from_each_other(generator: 
     assert draw(generator, near[1].request) == near[1:]
 
 
+def test_a_variation_of_a_variation_is_another_one_and_drawn_again_from_its_recipe(generator: Generator) -> None:
+    once, beside, twice = (
+        draw(generator, small(variation_seed=seed, variation_strength=0.3, varied=varied))[0]
+        for seed, varied in ((1, ()), (2, ()), (2, ((1, 0.3),)))
+    )
+    assert len({once.png, beside.png, twice.png}) == 3
+    assert draw(generator, recipe.inside(twice.png)) == (twice,)
+
+
 def distance(one: Picture, other: Picture) -> float:
     return float(np.abs(pixels(one) - pixels(other)).mean())
 

@@ -387,6 +387,37 @@ async def test_a_picture_that_is_attached_is_started_from(kind: str, browser: ai
     assert (form["image"], form["strength"]) == (answer["image"], "0.5")
 
 
+async def test_a_picture_that_was_brought_is_deleted_with_the_last_that_was_drawn_from_it(
+    browser: aiohttp.ClientSession, service: Service
+) -> None:
+    _, answer = await attach(browser, service, red())
+    assert isinstance(answer, dict)
+    [file] = service.folder.glob("files/*")
+    first = await drawn(browser, service, "a fox", options={"image": answer["image"]})
+    second = await drawn(browser, service, "a hare", options={"image": answer["image"]})
+    others = await press(browser, service, button(first, "redraw"), person="person-0002")
+    await watch(browser, service, others["job"])
+    for last, person, left in ((first, "person-0001", True), (second, "person-0001", False)):
+        await press(browser, service, button(last, "delete"), person=person)
+        await until(lambda: not service.desk_is_busy())
+        assert file.exists() == left
+    again = await press(browser, service, button(second, "redraw"), person="person-0002")
+    assert "Please attach it again" in (await watch(browser, service, again["job"]))[-1]["reason"]
+
+
+async def test_somebody_elses_redrawing_does_not_decide_over_a_picture_that_was_brought(
+    browser: aiohttp.ClientSession, service: Service
+) -> None:
+    _, answer = await attach(browser, service, red())
+    assert isinstance(answer, dict)
+    first = await drawn(browser, service, "a fox", options={"image": answer["image"]})
+    other = await press(browser, service, button(first, "redraw"), person="person-0002")
+    last = (await watch(browser, service, other["job"]))[-1]
+    await press(browser, service, button(last, "delete"), person="person-0002")
+    await until(lambda: not service.desk_is_busy())
+    assert list(service.folder.glob("files/*"))
+
+
 @pytest.mark.parametrize(
     "content", [b"", b"<svg xmlns='http://www.w3.org/2000/svg'/>", b"%PDF-1.4", red()[:60], b"x" * 100_000]
 )

@@ -16,7 +16,7 @@ from bot import recipe
 from bot.errors import BadRequest
 from bot.models import SKETCH
 from bot.png import stamp
-from bot.request import LEAST_STRENGTH, SEEDS, UPSCALES, ImageRequest, compose
+from bot.request import LEAST_STRENGTH, MOST_VARIATIONS, SEEDS, UPSCALES, ImageRequest, compose
 
 FOX = compose("a red fox in the snow", model="sketch", seed=7)
 SETTINGS = "Steps: 4, CFG scale: 1, Seed: 7, Size: 256x256, Model: sketch"
@@ -40,6 +40,7 @@ REQUESTS = st.builds(
     model=st.just("sketch"),
     variation_seed=st.integers(0, SEEDS - 1),
     variation_strength=st.just(0.0) | st.floats(0, 1),
+    varied=st.lists(st.tuples(st.integers(0, SEEDS - 1), st.floats(0, 1)), max_size=MOST_VARIATIONS - 1).map(tuple),
 ) | st.builds(
     ImageRequest,
     prompt=WORDS.map("x {}".format),

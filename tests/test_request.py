@@ -84,6 +84,12 @@ OUT_OF_BOUNDS = [
         {"variation_strength": 0.5, "variation_seed": -1},
         "The variation's seed must be from 0 to 4,294,967,295; you asked for -1.",
     ),
+    (
+        {"varied": ((1, 0.5), (SEEDS, 0.5)), "variation_strength": 0.5},
+        "The variation's seed must be from 0 to 4,294,967,295; you asked for 4294967296.",
+    ),
+    ({"varied": ((1, -0.5),)}, "The variation's strength must be from 0 to 1; you asked for -0.5."),
+    ({"varied": ((1, 0.5),) * 11}, "--vary takes 10 variations of one another, and no more."),
     ({"strength": 0.5}, "--strength says how far to go from a picture: attach one, or drop it."),
     ({"image": "https://example.com/a.png"}, "That is not the name of a picture: attach the picture instead."),
     ({"image": "0" * 24, "strength": 0}, "The strength must be from 0.05 to 1; you asked for 0.0."),
@@ -154,6 +160,35 @@ def test_a_variation_that_goes_nowhere_is_the_picture_itself() -> None:
     assert fox(variation_seed=9, variation_strength=0) == fox()
 
 
+def test_a_variation_of_a_variation_goes_on_from_there() -> None:
+    request = fox(n=2, varied=((1, 0.3),), variation_seed=2, variation_strength=0.5)
+    assert [each.variations for each in map(request.alone, range(2))] == [((1, 0.3), (2, 0.5)), ((1, 0.3), (3, 0.5))]
+    assert fox().variations == ()
+
+
+@pytest.mark.parametrize(
+    ("varied", "strength", "left"),
+    [
+        (((1, 0.3), (2, 0)), 0.5, ((1, 0.3), (9, 0.5))),
+        (((1, 0.301), (2, 0.3)), 0, ((1, 0.3), (2, 0.3))),
+        (((1, 0), (2, 0.004)), 0, ()),
+    ],
+)
+def test_variations_that_go_nowhere_leave_no_trace(
+    varied: tuple[tuple[int, float], ...], strength: float, left: tuple[tuple[int, float], ...]
+) -> None:
+    request = fox(varied=varied, variation_seed=9, variation_strength=strength)
+    assert request.variations == left
+    assert not left or request == fox(varied=left[:-1], variation_seed=left[-1][0], variation_strength=left[-1][1])
+
+
+def test_a_variation_of_a_variation_is_read_as_it_was_written_down() -> None:
+    request = fox(varied=((1, 0.3),), variation_seed=2, variation_strength=0.5)
+    job = Job(claim="x", request=request, platform="slack", person="p", reply_to={})
+    assert Job.load(job.dump()) == job
+    assert hash(Job.load(job.dump()).request) == hash(request)
+
+
 def test_a_picture_to_start_from_is_kept_to_some_degree_unless_said_otherwise() -> None:
     assert fox().strength == 1
     assert 0 < fox(image="0" * 24).strength < 1
@@ -161,7 +196,7 @@ def test_a_picture_to_start_from_is_kept_to_some_degree_unless_said_otherwise() 
 
 def test_what_was_written_down_before_there_were_variations_can_be_read() -> None:
     fields = asdict(fox())
-    for name in ("image", "strength", "variation_seed", "variation_strength", "upscale"):
+    for name in ("image", "strength", "variation_seed", "variation_strength", "varied", "upscale"):
         del fields[name]
     assert ImageRequest.restore(fields) == fox()
 
@@ -194,6 +229,10 @@ def test_a_model_that_is_not_there_says_which_are() -> None:
         (
             {"variation_seed": 9, "variation_strength": 0.3},
             "256×256 · 4 steps · guidance 1 · seed 7 · sketch · variation 9 by 0.3",
+        ),
+        (
+            {"varied": ((1, 0.3), (2, 0.3)), "variation_seed": 9, "variation_strength": 0.3},
+            "256×256 · 4 steps · guidance 1 · seed 7 · sketch · variation 9 by 0.3 (3 in a row)",
         ),
         ({"image": "0" * 24}, "256×256 · 4 steps · guidance 1 · seed 7 · sketch · from a picture, strength 0.6"),
         ({"negative_prompt": "blur, text"}, "without blur, text · 256×256 · 4 steps · guidance 2 · seed 7 · sketch"),

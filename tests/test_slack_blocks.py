@@ -42,6 +42,7 @@ LONG = "ä" * 1000 + " " + "🦊" * 999
         [fox(n=10)],
         [fox(LONG, negative_prompt=LONG)],
         [fox(f"{number} {LONG[:1990]}") for number in range(10)],
+        [fox(variation_seed=9, variation_strength=0.25, varied=((1, 0.3), (2, 0.5)), n=4)],
         [fox(variation_seed=9, variation_strength=0.25, upscale=2, image="0" * 24, strength=0.5)],
         [fox("\\{a} <b> & \"c\" 'd' \\")],
     ],

@@ -54,6 +54,7 @@ REQUESTS = [
     fox(negative_prompt='--no {a,b} "quotes" \'', guidance_scale=2),
     fox(seed=2**32 - 1, upscale=2),
     fox(variation_seed=9, variation_strength=0.25),
+    fox(variation_seed=9, variation_strength=0.25, varied=((1, 0.3), (2, 0.5))),
     fox(image="0123456789abcdef01234567", strength=0.35),
     *(fox(style.apply("a fox")) for style in STYLES.values()),
 ]

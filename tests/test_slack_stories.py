@@ -139,6 +139,22 @@ async def test_draw_vary_upscale_edit_details_delete(house: House, slack: SlackS
     assert len(house.shown()) == 4
 
 
+async def test_a_variation_of_a_variation_goes_on_from_the_one_that_was_chosen(house: House) -> None:
+    first = await house.command("a red fox --n 2 --seed 7")
+    await house.click(first, "Vary 2")
+    once = house.newest()
+    await house.click(once, "Vary 3")
+    twice = house.newest()
+    house.forget()
+    await house.click(twice, "Vary 4")
+    _, first_varied, second, third = house.drawn
+    assert second.varied == first_varied.alone(2).variations
+    assert third.varied == second.alone(3).variations
+    assert (third.seed, len(third.variations)) == (8, 3)
+    await house.click(house.newest(), "Details")
+    assert command.read(house.told("U1")[-1].splitlines()[0].removeprefix("/imagine ")) == third
+
+
 async def test_deleting_leaves_nothing_behind(house: House, slack: SlackServer) -> None:
     message = await house.command("a red fox --n 2")
     assert message.button("Delete")["confirm"]["deny"]["text"] == "Keep"
@@ -380,7 +396,12 @@ async def test_a_mention_in_a_channel_is_answered_there(house: House, slack: Sla
     [
         ("", "Type what you want to see"),
         ("help", "Type what you want to see"),
+        ("help --n 3", "Type what you want to see"),
         ("settings --n 3", "--n 3"),
+        ("settings help", "I add nothing"),
+        ("settings reset --n 3", "--n 3"),
+        ("settings of a table", "put them between quotes"),
+        ("setings --n 3", "Did you mean /imagine settings?"),
         ("a fox --sede 7", "Did you mean --seed?"),
     ],
 )
@@ -698,6 +719,28 @@ async def test_a_preview_that_slack_cannot_fetch_is_left_out(
         slack.public_names = {}
     assert len(house.newest().edits) >= 2
     assert house.newest().pictures
+
+
+@pytest.mark.parametrize("channel", ["C1", "G2"])
+async def test_a_preview_is_gone_with_the_outcome_whichever_way_that_goes(
+    channel: str, house: House, slack: SlackServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bot.slack_reply.Reply.edit_every", 0.02)
+    slack.keeps_rates = False
+    async with house.opened() as service:
+        service.generator.preview, service.generator.step_seconds = JPEG, 0.05
+        await slack.command(service.url, "a red fox", channel=channel)
+        await until(lambda: list(house.folder.glob("files/*")))
+    assert house.newest().pictures
+    assert list(house.folder.glob("files/*")) == []
+
+
+async def test_deleting_takes_the_picture_that_was_started_from_along(house: House, slack: SlackServer) -> None:
+    async with house.opened() as service:
+        await slack.mention(service.url, "a fox", files=[a_picture(slack)])
+    assert list(house.folder.glob("files/*"))
+    await house.click(house.newest(), "Delete")
+    assert list(house.folder.glob("files/*")) == []
 
 
 JPEG = b"\xff\xd8\xff\xe0 not much of a picture"

@@ -299,6 +299,24 @@ async def test_a_file_is_what_was_last_kept(store: Store) -> None:
     assert await store.file(name) == b"two"
 
 
+async def test_a_file_that_is_dropped_is_gone_and_may_be_dropped_again(store: Store) -> None:
+    for name in ("0" * 24, "1" * 24):
+        await store.keep_file(name, b"one")
+    for _ in range(2):
+        await store.drop_file("0" * 24)
+    assert [await store.file(name) for name in ("0" * 24, "1" * 24)] == [None, b"one"]
+
+
+async def test_it_is_known_which_jobs_start_from_a_picture(store: Store) -> None:
+    plain_one, *jobs = (replace(a_job(), request=a_request(image=image)) for image in ("", "0" * 24, "1" * 24, "0" * 24))
+    for job in (plain_one, *jobs):
+        await store.claim(job)
+    await store.note(jobs[2].id, deleted=True)
+    records = await store.started_from("0" * 24)
+    assert [(record.job, dict(record.notes)) for record in records] == [(jobs[0], {}), (jobs[2], {"deleted": True})]
+    assert await store.started_from("2" * 24) == []
+
+
 async def test_papers_and_files_are_no_jobs(store: Store) -> None:
     await store.remember("job x", "y")
     await store.once("claim x")

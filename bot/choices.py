@@ -1,0 +1,101 @@
+"""What a prompt leaves open: `{red, blue}` is each of them in turn, `__animal__` one out of a list, chosen by the seed.
+
+`{a fox, asleep | an owl}`: where there is a bar between braces, it stands between the choices, and commas are just commas.
+Lists are the admin's, and their words may name lists. A backslash before `{` or `__` keeps it as it is.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import os
+import random
+import re
+from typing import TYPE_CHECKING, Final
+
+from bot.errors import BadRequest
+from bot.request import MAX_PICTURES, PROMPT_LIMIT
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+VARIABLE: Final = "IMAGINE_WILDCARDS"  # animal: fox, cat, owl; place: beach, city
+MOST: Final = 1000  # prompts that are written out at all, before anything is said of them
+DEEPEST: Final = 5  # lists within lists: one that names itself would have no end
+
+NAME: Final = r"[^\W_]+"  # of a list
+_CHOICE: Final = re.compile(r"(?<!\\)\{([^{}]*)\}")
+_OPEN: Final = re.compile(r"(?<!\\)\{[^{}]*$")
+_LIST: Final = re.compile(rf"(?<!\\)__({NAME})__")
+_KEEP: Final = re.compile(r"(?<!\\)\\*(?:\{|__)")
+_KEPT: Final = re.compile(r"(?<!\\)\\+(?:\{|__)")
+
+
+def prompts_in(prompt: str) -> list[str]:
+    """Write a prompt out for every choice in its braces, each once."""
+    parts = _CHOICE.split(prompt)  # what stands between, and what is chosen from, by turns
+    choices = [_choices(part) if index % 2 else [part] for index, part in enumerate(parts)]
+    if math.prod(map(len, choices)) > MOST:
+        raise BadRequest("That is too many choices in {{…}}: {limit} pictures fit one message.", limit=MAX_PICTURES)
+    return list(dict.fromkeys("".join(words) for words in itertools.product(*choices)))
+
+
+def _choices(between: str) -> list[str]:
+    """Return what stands between braces, one by one; braces around a single thing are just braces."""
+    mark = "|" if "|" in between else ","
+    return [words.strip() for words in between.split(mark)] if mark in between else [f"{{{between}}}"]
+
+
+def is_open(prompt: str) -> bool:
+    """Return whether a brace is still to be closed at its end."""
+    return _OPEN.search(prompt) is not None
+
+
+def has_lists(prompt: str) -> bool:
+    """Return whether something in a prompt is to be chosen from a list."""
+    return any(name in LISTS for name in named(prompt))
+
+
+def check(prompt: str) -> None:
+    """Raise `BadRequest` for a list that is not there; where there are none at all, `__words__` are just words."""
+    for name in named(prompt):
+        if LISTS and name not in LISTS:
+            raise BadRequest(
+                "There is no list “{name}” here. There is: {lists}. A backslash keeps the words: \\__{name}__",
+                name=name[:50],
+                lists=", ".join(LISTS),
+            )
+
+
+def filled(prompt: str, seed: int) -> str:
+    """Put something for each `__list__`, and drop the backslashes that kept `{` and `__`."""
+    choose = random.Random(seed)  # noqa: S311  not a secret: the same seed shall give the same words
+
+    def one(found: re.Match[str]) -> str:
+        words = LISTS.get(found[1].lower())
+        return choose.choice(words) if words else found[0]
+
+    for _ in range(DEEPEST):
+        if len(prompt) <= PROMPT_LIMIT:
+            prompt = _LIST.sub(one, prompt)
+    return _KEPT.sub(lambda found: found[0][1:], prompt)
+
+
+def keep(prompt: str) -> str:
+    """Write a prompt so that nothing in it is open."""
+    return _KEEP.sub(r"\\\g<0>", prompt)
+
+
+def lists(environ: Mapping[str, str]) -> dict[str, list[str]]:
+    """Read the admin's lists. What is wrong with them was said when the bot started (`platforms.check`)."""
+    given = (line.partition(":") for line in environ.get(VARIABLE, "").split(";"))
+    found = {name.strip().lower(): [each.strip() for each in words.split(",") if each.strip()] for name, _, words in given}
+    return {name: words for name, words in found.items() if name}
+
+
+def named(prompt: str) -> list[str]:
+    """Return the names of all lists in a prompt, or in what stands in a list."""
+    return [name.lower() for name in _LIST.findall(prompt)]
+
+
+LISTS: Final = lists(os.environ)
