@@ -8,7 +8,9 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import secrets
 import time
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -20,7 +22,7 @@ from bot.request import Job, compose, each_alone
 from bot.texts import Phrase, say
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 
     from bot.actions import Press
     from bot.request import ImageRequest
@@ -171,12 +173,9 @@ class Desk:
         requests, words = await self._asked(press, recall)
         if words:  # they stand for all the prompts, which are the same again only where all are drawn again
             words = command.filled(requests[0], words)["prompt"] if press.action is Action.REDRAW else ""
-        taken = f"press {caller.claim}"
-        if not await self._double(press, caller):
-            await self._soon(self.store.remember(taken, ""))
-        elif await self._soon(self.store.recall(taken)) is None:  # or it is the same press, sent again, and gets its own answer
-            raise Told(ALREADY)
-        return await self.submit(caller.job(follow(press.action, requests, press.index), words=words))
+        job = caller.job(follow(press.action, requests, press.index), words=words)
+        async with self._once(press, caller):
+            return await self.submit(job)
 
     async def edit(self, press: Press, recall: Recall) -> dict[str, str]:
         """Return what stands in the form that opens: flags by name, and the prompt."""
@@ -214,7 +213,9 @@ class Desk:
 
     async def is_new(self, claim: str) -> bool:
         """Return whether this has not come before; where that is not found out at once, it is better said twice than never."""
-        return await attempt(asyncio.wait_for(self.store.once(f"told {claim}"), RECALL)) is not False
+        own = secrets.token_hex(8)
+        first = await attempt(asyncio.wait_for(self.store.first(f"told {claim}", own), RECALL))
+        return first == own or isinstance(first, Exception)
 
     async def _claimed(self, job: Job) -> Job:
         async with asyncio.timeout(HAND_OVER):
@@ -245,16 +246,30 @@ class Desk:
         if not own and not await moderator():
             raise Told(FORBIDDEN[press.action])
 
-    async def _double(self, press: Press, caller: Caller) -> bool:
-        """Return whether this button was pressed by this person a moment ago.
+    @asynccontextmanager
+    async def _once(self, press: Press, caller: Caller) -> AsyncIterator[None]:
+        """Let one of two presses of the same button through, and the same one again where it is sent again.
 
-        Time is cut into pieces twice, half a piece apart: two presses within `DOUBLE` share a piece of one cut or the other,
-        and with the store's `once` it does not matter which of us each of them reaches.
+        A press of which nothing came, because it was refused or failed, holds up nobody.
         """
-        half = time.time() // DOUBLE
-        name = f"{press.pack()} {caller.person}"
-        marks = (self.store.once(f"{name} {cut} {(half + cut) // 2:.0f}") for cut in (0, 1))
-        return not all(await self._soon(asyncio.gather(*marks)))
+        try:
+            await self._hold(_marks(press, caller), caller.claim)
+            yield
+        except Exception:
+            await attempt(asyncio.wait_for(self.store.remember(f"void {caller.claim}", ""), TAKE_BACK))
+            raise
+
+    async def _hold(self, marks: Sequence[str], claim: str) -> None:
+        if not all(await self._soon(asyncio.gather(*(self._holds(mark, claim) for mark in marks)))):
+            raise Told(ALREADY)
+
+    async def _holds(self, mark: str, claim: str) -> bool:
+        """Return whether a press holds a mark, if need be after others of which nothing came."""
+        while (holder := await self.store.first(mark, claim)) != claim:
+            if await self.store.recall(f"void {holder}") is None:
+                return False
+            mark = f"{mark} after {holder}"
+        return True
 
     async def _soon(self, answer: Awaitable[T]) -> T:
         """Wait for the store's answer as long as somebody who has pressed a button can."""
@@ -262,6 +277,16 @@ class Desk:
         if isinstance(found, Exception):
             raise NotTaken from found
         return found
+
+
+def _marks(press: Press, caller: Caller) -> list[str]:
+    """Name the piece of time in which somebody presses a button.
+
+    Time is cut into pieces twice, half a piece apart: two presses within `DOUBLE` share a piece of one cut or the other,
+    and as the store knows who came first, it does not matter which of us each of them reaches.
+    """
+    half = time.time() // DOUBLE
+    return [f"{press.pack()} {caller.person} {cut} {(half + cut) // 2:.0f}" for cut in (0, 1)]
 
 
 if TYPE_CHECKING:

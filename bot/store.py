@@ -109,8 +109,8 @@ class Store(Protocol):
     async def recall(self, name: str) -> str | None:
         """Return what was last written down under a name."""
 
-    async def once(self, name: str) -> bool:
-        """Return True to the first who asks with this name, and False to all others."""
+    async def first(self, name: str, who: str) -> str:
+        """Return who was the first to ask with this name."""
 
     async def keep_file(self, name: str, content: bytes) -> None:
         """Keep a picture that is no job's outcome, under a name made of hexadecimal digits, in place of what was there."""
@@ -237,9 +237,16 @@ class LocalStore:
         found = await self._in_thread(lambda: self._database.execute(query, (name,)).fetchone())
         return found[0] if found else None
 
-    async def once(self, name: str) -> bool:
-        insert = "INSERT INTO papers (name, text, made, forever) VALUES (?, '', ?, 0) ON CONFLICT (name) DO NOTHING"
-        return bool(await self._write(lambda database: database.execute(insert, (f"once {name}", time.time())).rowcount))
+    async def first(self, name: str, who: str) -> str:
+        insert = "INSERT INTO papers (name, text, made, forever) VALUES (?, ?, ?, 0) ON CONFLICT (name) DO NOTHING"
+        holder = "SELECT text FROM papers WHERE name = ?"
+        name = f"once {name}"
+
+        def write(database: sqlite3.Connection) -> str:
+            database.execute(insert, (name, who, time.time()))
+            return str(database.execute(holder, (name,)).fetchone()[0])
+
+        return await self._write(write)
 
     async def keep_file(self, name: str, content: bytes) -> None:
         def write() -> None:
@@ -422,8 +429,9 @@ class ModalStore:
         text: str | None = await self._jobs.get.aio(f"paper {name}")
         return text
 
-    async def once(self, name: str) -> bool:
-        return bool(await self._jobs.put.aio(f"once {name}", "", skip_if_exists=True))
+    async def first(self, name: str, who: str) -> str:
+        taken = await self._jobs.put.aio(f"once {name}", who, skip_if_exists=True)
+        return who if taken else str(await self._jobs.get.aio(f"once {name}"))
 
     async def keep_file(self, name: str, content: bytes) -> None:
         await self._pictures.put.aio(f"file {name}", content)

@@ -125,7 +125,7 @@ async def test_a_button_is_answered_in_time_where_nothing_is_remembered_in_time(
     async def hang(*_: object) -> None:
         await asyncio.Event().wait()
 
-    for name in ("record", "recall", "once"):
+    for name in ("record", "recall", "first"):
         monkeypatch.setattr(house.store, name, hang)
     assert await house.desk.is_new("x")
     for pressed in (
@@ -183,6 +183,51 @@ async def test_a_double_click_is_one_press(house: House) -> None:
     )
     assert sum(isinstance(outcome, Job) for outcome in outcomes) == 1
     assert {str(outcome) for outcome in outcomes if isinstance(outcome, Exception)} == {"I am already on it."}
+
+
+async def test_a_press_that_failed_may_be_pressed_again_at_once(house: House) -> None:
+    job = await house.ordered("a fox")
+    redraw = button(job, Action.REDRAW)
+    house.fails = OSError("no")
+    for _ in range(2):
+        with pytest.raises(NotTaken):
+            await house.desk.press(redraw, ann(), nothing)
+    house.fails = None
+    outcomes = await asyncio.gather(*(house.desk.press(redraw, ann(), nothing) for _ in range(3)), return_exceptions=True)
+    assert [type(outcome) for outcome in outcomes if not isinstance(outcome, Job)] == [Told] * 2
+    assert len(house.jobs) == 2
+
+
+async def test_a_press_that_was_refused_for_one_that_failed_holds_up_nobody(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job, now = await house.ordered("a fox"), 1000.0
+    begun, failing = asyncio.Event(), asyncio.Event()
+    monkeypatch.setattr("bot.desk.time.time", lambda: now)
+    redraw = button(job, Action.REDRAW)
+
+    async def fail(_: Job) -> None:
+        begun.set()
+        await failing.wait()
+        raise OSError("no")
+
+    first = asyncio.create_task(Desk(house.store, fail, "sketch").press(redraw, ann(), nothing))
+    await begun.wait()
+    now = 1003.0
+    with pytest.raises(Told, match="already on it"):
+        await house.desk.press(redraw, ann(), nothing)
+    failing.set()
+    with pytest.raises(NotTaken):
+        await first
+    now = 1004.0
+    assert await house.desk.press(redraw, ann(), nothing)
+
+
+async def test_a_press_that_can_never_be_done_says_so_each_time(house: House) -> None:
+    job = await house.ordered("a fox --upscale 2")
+    for _ in range(2):
+        with pytest.raises(Told, match="as large as"):
+            await house.desk.press(button(job, Action.UPSCALE), ann(), nothing)
 
 
 async def test_a_press_that_is_sent_again_gets_the_same_job(house: House) -> None:
