@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from bot import command
 from bot.actions import FORBIDDEN, Action, follow
 from bot.courier import attempt
-from bot.errors import NotTaken, Told
+from bot.deadline import left, left_to_answer
+from bot.errors import NotTaken, Told, Unsure
 from bot.request import Job, compose, each_alone
 from bot.texts import Phrase, say
 
@@ -31,10 +32,10 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 log: Final = logging.getLogger(__name__)
 
-# Seconds, of the three that the platforms wait. All of it comes one after the other where a store does not answer.
+# Seconds, and all of it together no more than the deadline of whoever asks.
 RECALL: Final = 0.4  # to find something out; without somebody's defaults, theirs is a plain command
 HAND_OVER: Final = 1.5  # to write a job down before we say that we could not
-TAKE_BACK: Final = 0.5  # to write down that nobody waits for it
+TAKE_BACK: Final = 0.25  # to write down that nobody waits for it, once the deadline is past
 DOUBLE: Final = 2  # seconds: the same button pressed twice within is pressed once
 
 # Of a proposal's address, what is not said again when its button is pressed: Slack does not say of private words which thread
@@ -94,13 +95,17 @@ class Desk:
         self._hand_over = hand_over
 
     async def submit(self, job: Job) -> Job:
-        """Write a job down and hand it over; return the job that holds its claim. With `NotTaken`, nothing is owed."""
+        """Write a job down and hand it over; return the job that holds its claim.
+
+        With `NotTaken`, nothing is owed and nothing will be done; `Unsure` where that could not be written down either.
+        """
         held = await attempt(self._claimed(job))
         if isinstance(held, Job):
             return held
         log.error("job %s was not taken", job.id, exc_info=held)
         # It may yet be written down, or be in somebody's hands, and nobody waits for it any more.
-        await attempt(asyncio.wait_for(self.store.finish(job.id, NOT_TAKEN), TAKE_BACK))
+        if await attempt(asyncio.wait_for(self.store.finish(job.id, NOT_TAKEN), TAKE_BACK)):
+            raise Unsure from held
         raise NotTaken from held
 
     async def order(
@@ -155,7 +160,7 @@ class Desk:
         """Remember flags for a person, in place of those before, and return them; what is empty is not to be remembered."""
         kept = {name: value for name, value in defaults.items() if value}
         command.check(kept)
-        await self._soon(self.store.remember(caller.defaults, json.dumps(kept), forever=True))
+        await self._for_good(self.store.remember(caller.defaults, json.dumps(kept), forever=True))
         return kept
 
     async def confirm(self, press: Press, caller: Caller) -> Job:
@@ -199,7 +204,7 @@ class Desk:
         if record is None or record.outcome is not None or drawn:
             raise Told(TOO_LATE)
         await self._allow(press, caller, record, moderator)
-        await self._soon(self.store.cancel(press.job_id))
+        await self._for_good(self.store.cancel(press.job_id))
         return say(caller.language, CANCELLING)
 
     async def delete(self, press: Press, caller: Caller, recall: Recall, moderator: Moderator) -> Job:
@@ -214,11 +219,11 @@ class Desk:
     async def is_new(self, claim: str) -> bool:
         """Return whether this has not come before; where that is not found out at once, it is better said twice than never."""
         own = secrets.token_hex(8)
-        first = await attempt(asyncio.wait_for(self.store.first(f"told {claim}", own), RECALL))
+        first = await attempt(asyncio.wait_for(self.store.first(f"told {claim}", own), left_to_answer(RECALL)))
         return first == own or isinstance(first, Exception)
 
     async def _claimed(self, job: Job) -> Job:
-        async with asyncio.timeout(HAND_OVER):
+        async with asyncio.timeout(left(HAND_OVER)):
             while (held := await self.store.claim(job)).id != job.id and await self._was_not_taken(held):
                 job = replace(job, claim=f"{job.claim} again")  # they were told to try again, and did with the same thing
             if held.id == job.id:
@@ -271,9 +276,16 @@ class Desk:
             mark = f"{mark} after {holder}"
         return True
 
+    async def _for_good(self, writing: Awaitable[None]) -> None:
+        """Have something written down that nobody takes back: where that takes too long, it may be done or not."""
+        try:
+            await self._soon(writing)
+        except NotTaken as error:
+            raise Unsure from error
+
     async def _soon(self, answer: Awaitable[T]) -> T:
         """Wait for the store's answer as long as somebody who has pressed a button can."""
-        found = await attempt(asyncio.wait_for(answer, RECALL))
+        found = await attempt(asyncio.wait_for(answer, left(RECALL)))
         if isinstance(found, Exception):
             raise NotTaken from found
         return found

@@ -22,7 +22,7 @@ from bot.discord_commands import Translator, Tree
 from bot.discord_forms import Again, form
 from bot.discord_http import API_URL, Callback, Client, InteractionType, sent
 from bot.discord_reply import Reply
-from bot.errors import BadRequest, NotTaken, Stranger
+from bot.errors import BadRequest, Stranger, Unsure
 from bot.texts import language
 
 if TYPE_CHECKING:
@@ -100,8 +100,8 @@ def _whole(body: bytes) -> bytes:
 
 
 def _too_late(locale: str) -> dict[str, Any]:
-    """Say that there is no answer, before Discord gives up on us."""
-    data = {"content": NotTaken().into(language(locale)), "flags": discord.MessageFlags(ephemeral=True).value}
+    """Say that there is no answer, before Discord gives up on us: whatever is under way goes on, and may be done."""
+    data = {"content": Unsure().into(language(locale)), "flags": discord.MessageFlags(ephemeral=True).value}
     return {"type": Callback.CHANNEL_MESSAGE_WITH_SOURCE, "data": data}
 
 

@@ -32,7 +32,7 @@ T = TypeVar("T")
 API_URL: Final = "https://discord.com/api/v10"
 FILES: Final = frozenset({"https://cdn.discordapp.com", "https://media.discordapp.net"})  # where Discord keeps people's files
 USUAL_LIMIT: Final = 10 * 2**20  # bytes of a file, where Discord does not say
-IN_TIME: Final = 2.5  # seconds: Discord waits for three
+IN_TIME: Final = 2.5  # seconds: Discord waits for three, and all that has a deadline is done by then
 NOBODY: Final = discord.AllowedMentions.none()
 
 
@@ -134,7 +134,7 @@ class Answer(AsyncWebhookAdapter):
     ) -> dict[str, Any]:
         """Stand in for the REST call; nothing here answers with a file, so the payload is all there is."""
         payload = dict(params.payload or {})
-        if not self._given.done():  # by our own patience
+        if not self._given.done():  # by our own patience, which has told them that nobody can tell
             self._given.set_result(payload)
         return {"interaction": {"id": str(interaction_id), "type": payload["type"]}}
 

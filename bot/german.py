@@ -117,6 +117,9 @@ TEXTS: Final[dict[str, str]] = {
         "Das Bild, von dem es ausgehen soll, ist nicht mehr da. Bitte häng es noch einmal an."
     ),
     # What went wrong
+    "That took too long, and I cannot tell whether it was done. Please look before you try again.": (
+        "Das hat zu lange gedauert, und ich weiß nicht, ob es geschehen ist. Bitte sieh nach, bevor du es noch einmal versuchst."
+    ),
     "I could not take that just now. Please try again in a moment.": (
         "Das konnte ich gerade nicht annehmen. Bitte versuch es gleich noch einmal."
     ),

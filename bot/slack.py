@@ -22,6 +22,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 from bot import command, slack_blocks, slack_form, slack_reply
 from bot.actions import Action, Press
 from bot.courier import Pace, attempt
+from bot.deadline import left, left_to_answer
 from bot.desk import Caller, Proposal
 from bot.errors import BadRequest, Stranger, Told, Undelivered
 from bot.request import PROMPT_LIMIT, Job, settings
@@ -57,9 +58,11 @@ THIS: Final = "imagine_this"  # the shortcut of a message
 NEW: Final = "imagine_new"  # the shortcut from anywhere
 
 STATUSES: Final = 35  # a minute: Slack takes 50 edits and more, and the outcomes come first
-IN_TIME: Final = 1.5  # seconds for what we say or open before we answer; Slack waits for three in all
+OPENING: Final = 1.5  # seconds for a form to open
+SAYING: Final = 0.8  # seconds for words to one person, by one way
 SAID: Final = {None, "file_share", "thread_broadcast"}  # the subtypes of messages in which people say something
 
+UNHEARD: Final = BoltResponse(status=503, body="")  # where Slack does not take our words, its own say that something is wrong
 TOO_SLOW: Final = Phrase("The form did not open in time. Please try again.")
 
 
@@ -152,14 +155,19 @@ class Slack:
         if press := Press.unpack(action.get("action_id", "")):
             address = _pressed_in(body, press, action.get("value", ""))
             caller = await self._caller(body["team"]["id"], body["user"]["id"], body["trigger_id"], context, address)
-            try:
-                await self._act(press, caller, body)
-            except Told as told:
-                await self._tell(caller, {"text": escape(told.into(caller.language))})
+            told = await self._acted(press, caller, body)
+            if told and not await self._tell(caller, told):
+                return UNHEARD
         return await ack()
 
-    async def _act(self, press: Press, caller: Caller, body: Body) -> None:
-        """Do what a button says."""
+    async def _acted(self, press: Press, caller: Caller, body: Body) -> Mapping[str, Any] | None:
+        """Do what a button says; return what is to be said to who pressed it."""
+        try:
+            return await self._act(press, caller, body)
+        except Told as told:
+            return {"text": escape(told.into(caller.language))}
+
+    async def _act(self, press: Press, caller: Caller, body: Body) -> Mapping[str, Any] | None:
 
         async def recall() -> Sequence[ImageRequest]:
             return slack_blocks.recall(body.get("message"))
@@ -173,7 +181,7 @@ class Slack:
                 if not await self._opened(body["trigger_id"], form, caller):
                     raise Told(TOO_SLOW)
             case Action.DETAILS:
-                await self._tell(caller, slack_blocks.details(await self._desk.details(press, caller, recall)))
+                return slack_blocks.details(await self._desk.details(press, caller, recall))
             case Action.CANCEL:
                 await self._desk.cancel(press, caller, moderator)  # its message says so itself
             case Action.DELETE:
@@ -185,6 +193,7 @@ class Slack:
                 await self._take_back(caller)
             case _:
                 await self._desk.press(press, caller, recall)
+        return None
 
     async def _asked_for_the_form(self, ack: Ack, body: Body, context: Context) -> BoltResponse:
         """Open the form, with the words and the picture of a message where it is a message's shortcut."""
@@ -197,9 +206,10 @@ class Slack:
         caller = await self._caller(body["team"]["id"], body["user"]["id"], body["trigger_id"], context, address)
         words = command.typed(slack_blocks.unmark(message.get("text", ""))[:PROMPT_LIMIT])
         form = Form(prompt=words, flags=await self._desk.defaults(caller), file=_picture_in(message))
-        if not await self._opened(body["trigger_id"], form, caller) and address["channel"]:
-            await self._tell(caller, {"text": escape(say(caller.language, TOO_SLOW))})
-        return await ack()
+        if await self._opened(body["trigger_id"], form, caller):
+            return await ack()
+        told = address["channel"] and await self._tell(caller, {"text": escape(say(caller.language, TOO_SLOW))})
+        return await ack() if told else UNHEARD
 
     async def _filled_in(self, ack: Ack, body: Body, context: Context) -> BoltResponse:
         """Take a form; what is wrong is said beside its field, and nothing of it is lost."""
@@ -267,32 +277,36 @@ class Slack:
     async def _opened(self, trigger_id: str, form: Form, caller: Caller) -> bool:
         """Open the form; return whether Slack did."""
         view = slack_form.view(form, caller.reply_to, caller.language)
-        return await self._in_time(sent(self._line.client.views_open(trigger_id=trigger_id, view=view)))
+        client = self._line.client
+        return await self._in_time(lambda: sent(client.views_open(trigger_id=trigger_id, view=view)), left(OPENING))
 
-    async def _tell(self, caller: Caller, message: Mapping[str, Any]) -> None:
-        """Say something to a person alone, where they asked."""
+    async def _tell(self, caller: Caller, message: Mapping[str, Any]) -> bool:
+        """Say something to a person alone, where they asked; return whether Slack took it."""
         address = caller.reply_to
-        if address.get("response_url") and await self._in_time(
-            respond(self._line.session, address, {"response_type": "ephemeral", **message})
-        ):
-            return
-        await self._in_time(sent(privately(self._line.client, address, **message)))
+        private = {"response_type": "ephemeral", **message}
+        if address.get("response_url") and await self._say(lambda: respond(self._line.session, address, private)):
+            return True
+        return await self._say(lambda: sent(privately(self._line.client, address, **message)))
 
     async def _take_back(self, caller: Caller) -> None:
         """Delete the private words whose button was pressed."""
-        await self._in_time(post(self._line.session, caller.reply_to["response_url"], json={"delete_original": True}))
+        url = caller.reply_to["response_url"]
+        await self._say(lambda: post(self._line.session, url, json={"delete_original": True}))
 
-    async def _in_time(self, call: Awaitable[Any]) -> bool:
+    async def _say(self, call: Callable[[], Awaitable[Any]]) -> bool:
+        return await self._in_time(call, left_to_answer(SAYING))
+
+    async def _in_time(self, call: Callable[[], Awaitable[Any]], seconds: float) -> bool:
         """Make a call before we answer, unless it takes too long; return whether it worked."""
-        failure = await attempt(asyncio.wait_for(_done(call), IN_TIME))
+        failure = await attempt(asyncio.wait_for(_done(call), seconds))
         if failure:
             unexpected = None if isinstance(failure, Undelivered | TimeoutError) else failure
             log.warning("Slack did not take what we said at once: %r", failure, exc_info=unexpected)
         return failure is None
 
 
-async def _done(call: Awaitable[Any]) -> None:
-    await call
+async def _done(call: Callable[[], Awaitable[Any]]) -> None:
+    await call()
 
 
 async def _unread(error: Exception) -> BoltResponse:

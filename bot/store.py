@@ -215,9 +215,11 @@ class LocalStore:
         await asyncio.to_thread(shutil.rmtree, self._pictures / job_id, ignore_errors=True)
 
     async def cancel(self, job_id: str) -> None:
-        await self.note(job_id, cancelled=True)
-        if job_id in self._cancelled:
-            self._cancelled[job_id].set()
+        try:
+            await self.note(job_id, cancelled=True)
+        finally:  # who waits no longer for its being written down cannot keep it from being so
+            if job_id in self._cancelled:
+                self._cancelled[job_id].set()
 
     async def cancelled(self, job_id: str) -> None:
         try:

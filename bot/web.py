@@ -22,7 +22,7 @@ from fastapi.sse import EventSourceResponse
 from pydantic import BaseModel, Field
 from slack_bolt.adapter.fastapi.async_handler import AsyncSlackRequestHandler
 
-from bot import __version__, command, page, texts, upload
+from bot import __version__, command, deadline, page, texts, upload
 from bot.desk import Caller
 from bot.discord import Discord
 from bot.errors import BadRequest, Stranger, Told
@@ -89,6 +89,7 @@ def create(open_parts: Callable[[], AbstractAsyncContextManager[Parts]]) -> Fast
 
 async def slack_events(request: Request) -> Response:
     """Take a command, a press, a form, a shortcut or an event. https://docs.slack.dev/interactivity"""
+    deadline.begin()
     slack = _on(_parts(request).slack)
     slack.verify(request.headers, await _body(request))
     _content_type(request, FORM, JSON)
@@ -101,6 +102,7 @@ async def slack_events(request: Request) -> Response:
 
 async def discord_interactions(request: Request) -> Response:
     """Take an interaction. https://discord.com/developers/docs/interactions/overview"""
+    deadline.begin()
     discord = _on(_parts(request).discord)
     body = await _body(request)
     discord.verify(request.headers, body)

@@ -16,7 +16,7 @@ BOT = ROOT / "bot"
 
 CORE = {"errors", "models", "request", "texts"}
 DOCTOR = {"doctor.finding", "doctor.setup", "doctor.ask"}
-EDGE = CORE | {"actions", "command", "courier", "desk", "store", "styles", "upload"}
+EDGE = CORE | {"actions", "command", "courier", "deadline", "desk", "store", "styles", "upload"}
 
 DISCORD = {f"discord_{room}" for room in ("answers", "buttons", "commands", "forms", "http", "reply")}
 
@@ -42,7 +42,8 @@ MAP: dict[str, tuple[set[str], set[str]]] = {
     "upload": (CORE, {"aiohttp", "PIL"}),
     "courier": (CORE | {"store", "upload"}, set()),
     "actions": (CORE | {"courier"}, set()),
-    "desk": (CORE | {"actions", "command", "courier", "store"}, set()),
+    "deadline": (set(), set()),
+    "desk": (CORE | {"actions", "command", "courier", "deadline", "store"}, set()),
     "slack_blocks": (EDGE, set()),
     "slack_form": (EDGE | {"slack_blocks", "styles"}, set()),
     "slack_reply": (EDGE | {"slack_blocks", "upload"}, {"slack_sdk", "aiohttp"}),

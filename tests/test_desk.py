@@ -12,7 +12,7 @@ import pytest
 from bot import command
 from bot.actions import Action, Press
 from bot.desk import Caller, Desk, Proposal
-from bot.errors import BadRequest, NotTaken, Told
+from bot.errors import BadRequest, NotTaken, Told, Unsure
 from bot.request import ImageRequest, Job, Picture
 from bot.store import LocalStore
 from tests.fakes.generator import plain
@@ -137,6 +137,26 @@ async def test_a_button_is_answered_in_time_where_nothing_is_remembered_in_time(
     ):
         with pytest.raises(NotTaken):
             await pressed
+
+
+async def test_what_may_or_may_not_be_done_is_said_to_be_so(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    job = await house.ordered("a fox")
+    monkeypatch.setattr("bot.desk.TAKE_BACK", 0.01)
+    monkeypatch.setattr("bot.desk.RECALL", 0.05)
+
+    async def hang(*_: object, **__: object) -> None:
+        await asyncio.Event().wait()
+
+    for name in ("cancel", "remember", "finish"):
+        monkeypatch.setattr(house.store, name, hang)
+    house.fails = OSError("no")
+    for done in (
+        house.desk.cancel(button(job, Action.CANCEL), ann(), no),
+        house.desk.settings("settings --n 2", ann()),
+        house.ordered("a fox"),  # it was written down, and that it is not owed was not
+    ):
+        with pytest.raises(Unsure):
+            await done
 
 
 async def test_several_pictures_are_drawn_once_somebody_says_yes(house: House) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import shutil
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -13,13 +13,14 @@ import pytest
 from PIL import Image
 
 from bot import command, recipe
+from bot.store import LocalStore
 from tests.conftest import environment, serving, until
 from tests.fakes.discord_forms import prefilled
 from tests.fakes.discord_world import Access, ChannelType, Message
 from tests.fakes.faults import Fault
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
 
     from bot.request import ImageRequest
@@ -235,6 +236,59 @@ async def test_where_the_message_is_the_bots_own_its_buttons_work_too(house: Hou
     await house.click(posted, "Delete")
     await house.idle()
     assert posted.deleted
+
+
+# When what we remember in is slow
+
+
+@contextmanager
+def slow(seconds: float, way: str = "_in_thread") -> Iterator[None]:
+    """Let whatever is read and written be long in coming back."""
+    with pytest.MonkeyPatch.context() as patched:
+        quickly = getattr(LocalStore, way)
+
+        async def slowly(store: LocalStore, work: Any) -> Any:
+            found = await quickly(store, work)
+            await asyncio.sleep(seconds)
+            return found
+
+        patched.setattr(LocalStore, way, slowly)
+        yield
+
+
+@pytest.mark.parametrize("label", ["Redraw", "Vary", "Upscale"])
+async def test_whoever_is_told_no_gets_nothing_drawn_and_may_press_again_at_once(
+    label: str, house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    message = await house.imagine()
+    monkeypatch.setattr("bot.deadline.DOING", 0.3)
+    with slow(0.12):
+        answer = await house.click(message, label)
+        assert answer.told == "I could not take that just now. Please try again in a moment."
+        await house.idle()
+    monkeypatch.undo()
+    assert len(house.drawn) == 1
+    assert (await house.press(message, label)).pictures
+    assert len(house.drawn) == 2
+
+
+@pytest.mark.parametrize("label", ["Redraw", "Edit", "Delete", "Correct it"])
+async def test_however_slow_it_is_there_is_an_answer_in_time(label: str, house: House) -> None:
+    message = await house.imagine()
+    if label == "Correct it":
+        refused = await house.discord.imagine(house.url, {"prompt": "a fox", "steps": 9999})
+        assert refused.message
+        message = refused.message
+    with slow(0.39):
+        assert (await house.click(message, label)).status == 200
+
+
+async def test_a_cancel_that_may_be_done_is_not_said_to_have_failed(house: House) -> None:
+    message = await held_up(house)
+    with slow(1, "_write"):
+        assert "I cannot tell whether it was done" in (await house.click(message, "Cancel")).told
+    house.generator.gate.set()
+    await until(lambda: "Cancelled." in message.content)
 
 
 # When everything is forgotten

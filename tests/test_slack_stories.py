@@ -349,6 +349,55 @@ async def test_in_bad_weather_each_step_still_ends_once(seed: int, house: House,
     assert message.deleted
 
 
+# When Slack itself is slow
+
+
+SAYING = ("users.info", "response_url", "chat.postEphemeral", "views.open")
+
+
+@pytest.mark.parametrize("label", ["Details", "Edit"])
+async def test_where_slack_hangs_a_press_is_answered_in_time_and_slack_is_let_to_say_that_it_failed(
+    label: str, house: House, slack: SlackServer
+) -> None:
+    message = await house.command("a red fox")
+    async with house.opened() as service:
+        for method in SAYING:
+            slack.faults.next(method, Fault.HANG)
+        assert (await slack.click(service.url, message, label)).status == 503
+        assert (await slack.click(service.url, message, label)).status == 200
+
+
+async def test_where_slack_hangs_whatever_else_people_do_is_answered_in_time(house: House, slack: SlackServer) -> None:
+    message = slack.write("a fox")
+    async with house.opened() as service:
+        asked = await slack.command(service.url, "a {red,blue} fox")
+        assert asked.message
+        for method in SAYING:
+            slack.faults.next(method, Fault.HANG, times=9)
+        acks = [
+            await slack.command(service.url, "", user="U3"),
+            await slack.mention(service.url, "help", user="U4"),
+            await slack.message_shortcut(service.url, "imagine_this", message, user="U2"),
+            await slack.click(service.url, asked.message, "Draw 2 pictures"),
+        ]
+        assert [ack.status for ack in acks] == [200, 200, 503, 200]
+        slack.faults.clear()
+
+
+async def test_whoever_is_told_no_gets_nothing_drawn_and_may_press_again_at_once(
+    house: House, slack: SlackServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    message = await house.command("a red fox")
+    async with house.opened() as service:
+        with monkeypatch.context() as patched:
+            patched.setattr("bot.desk.HAND_OVER", 0.0)
+            await slack.click(service.url, message, "Redraw")
+        assert house.told("U1") == ["I could not take that just now. Please try again in a moment."]
+        await slack.click(service.url, message, "Redraw")
+    assert len(house.drawn) == 2
+    assert len(house.told("U1")) == 1
+
+
 # Ways in
 
 
@@ -762,7 +811,8 @@ async def test_no_secret_is_logged_in_any_of_it(house: House, slack: SlackServer
     message = await house.command("a red fox", channel="G2")
     for method in ("response_url", "views.open", "users.info", "files.info"):
         slack.faults.next(method, Fault.SERVER_ERROR)
-    acks = [await house.click(message, label) for label in ("Details", "Edit", "Delete")]
+    async with house.opened() as service:
+        acks = [await slack.click(service.url, message, label) for label in ("Details", "Edit", "Delete")]
     assert caplog.text
     for secret in (slack.token, slack.signing_secret, *(secret for a in acks for secret in (a.response_url, a.trigger_id))):
         assert secret not in caplog.text
