@@ -283,6 +283,19 @@ async def test_however_slow_it_is_there_is_an_answer_in_time(label: str, house: 
         assert (await house.click(message, label)).status == 200
 
 
+async def test_a_form_whose_picture_is_not_found_in_time_is_not_lost(house: House) -> None:
+    opened = await house.discord.choose(house.url, house.discord.say("a fox", files={"a.png": photo()}))
+    with slow(1), pytest.MonkeyPatch.context() as patched:
+        patched.setattr("bot.discord_forms.left_to_answer", lambda _: 5)
+        refused = await house.discord.submit(house.url, opened, {"Settings": "--strength 0.3"})
+    assert refused.told == "I could not take that just now. Please try again in a moment."
+    assert refused.message
+    again = await house.click(refused.message, "Correct it")
+    await house.outcome(await house.discord.submit(house.url, again))
+    assert house.drawn[0].strength == 0.3
+    assert house.generator.started_from[0]
+
+
 async def test_a_cancel_that_may_be_done_is_not_said_to_have_failed(house: House) -> None:
     message = await held_up(house)
     with slow(1, "_write"):
@@ -789,6 +802,20 @@ async def test_nothing_is_lost_where_a_picture_and_a_wrong_value_come_together(h
     again = await house.click(refused.message, "Correct it")
     await house.outcome(await house.discord.submit(house.url, again, {"Settings": "--strength 0.7"}))
     assert house.generator.started_from[0]
+
+
+async def test_where_the_picture_of_a_form_is_gone_it_is_said_and_nothing_else_is_drawn(house: House) -> None:
+    opened = await house.discord.choose(house.url, house.discord.say("a fox", files={"a.png": photo()}))
+    await house.forget()
+    refused = await house.discord.submit(house.url, opened, {"Style": "oil"})
+    assert refused.told == "The picture to start from is not here any more. Please attach it again."
+    assert refused.message
+    assert not house.drawn
+    again = await house.click(refused.message, "Correct it")
+    assert prefilled(again.modal)["Style"] == "oil"
+    await house.forget()
+    await house.outcome(await house.discord.submit(house.url, again))
+    assert [(request.prompt, request.image) for request in house.drawn] == [("a fox, oil painting", "")]
 
 
 # Where people are
