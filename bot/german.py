@@ -207,7 +207,6 @@ TEXTS: Final[dict[str, str]] = {
     "It is drawn, but I could not post it. An admin can fetch it: imagine show {id}": (
         "Es ist gezeichnet, aber ich konnte es nicht zeigen. Wer mich betreibt, kann es holen: imagine show {id}"
     ),
-    "That makes {count} pictures:": "Das werden {count} Bilder:",
     "That button is of another version of me. Please type your command again.": (
         "Dieser Knopf ist aus einer anderen Version von mir. Bitte gib den Befehl noch einmal ein."
     ),

@@ -18,7 +18,7 @@ from functools import cache
 from importlib import resources
 from typing import TYPE_CHECKING, Any, Final
 
-from bot.actions import Action, Press, of_proposal, offered, while_drawing
+from bot.actions import Action, Press, of_proposal, offered, so_many, while_drawing
 from bot.courier import Outcome, Pace, describe, summary
 from bot.desk import GONE, Caller, Proposal
 from bot.errors import Told
@@ -226,7 +226,7 @@ def _drawing(job: Job) -> Answer:
 def _question(job: Job) -> Answer:
     """Ask whether to draw so much."""
     return {
-        "question": say(job.language, "This makes {count} pictures.", count=len(job.alone())),
+        "question": so_many(job),
         "prompt": job.title,
         "buttons": _buttons(button for row in of_proposal(job) for button in row),
     }

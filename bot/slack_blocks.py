@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import MISSING, asdict, fields
 from typing import TYPE_CHECKING, Any, Final
 
-from bot.actions import Action, Button, Press, of_proposal, offered, while_drawing
+from bot.actions import Action, Button, Press, of_proposal, offered, so_many, while_drawing
 from bot.courier import summary
 from bot.request import ImageRequest, shorten
 from bot.texts import Phrase, say
@@ -72,8 +72,7 @@ def outcome(ended: Outcome, images: Sequence[Mapping[str, Any]], hint: str, *, s
 def question(proposal: Proposal) -> dict[str, Any]:
     """Ask whether to draw so much."""
     job = proposal.job
-    title, count = shorten(job.title, SHOWN), len(job.alone())
-    words = say(job.language, "This makes {count} pictures.", count=count)
+    title, words = shorten(job.title, SHOWN), so_many(job)
     blocks = [prompt(title), context(words), *actions(of_proposal(job), language=job.language)]
     return {"text": f"{escape(title)}: {escape(words)}", "blocks": blocks}
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from bot import command
+from bot.actions import so_many
 from bot.models import MODELS
 from bot.request import LEAST_STRENGTH, MAX_PICTURES, SEEDS, USUAL_STRENGTH, shorten
 from bot.slack_blocks import LABEL, plain
@@ -100,8 +101,6 @@ def _about_pictures(form: Form, words: _Words) -> Iterator[dict[str, Any]]:
 def confirmation(proposal: Proposal) -> dict[str, Any]:
     """Write the modal that asks, on top of the form, whether to draw so much."""
     job = proposal.job
-    count = len(job.alone())
-    words = say(job.language, "This makes {count} pictures.", count=count)
     return {
         "type": "modal",
         "callback_id": CONFIRMED,
@@ -109,7 +108,10 @@ def confirmation(proposal: Proposal) -> dict[str, Any]:
         "submit": plain(say(job.language, Phrase("Draw"))),
         "close": plain(say(job.language, Phrase("Back"))),
         "private_metadata": json.dumps({"proposal": job.id, "address": dict(job.reply_to)}),
-        "blocks": [{"type": "section", "text": plain(words)}, {"type": "section", "text": plain(shorten(job.title, LONGEST))}],
+        "blocks": [
+            {"type": "section", "text": plain(so_many(job))},
+            {"type": "section", "text": plain(shorten(job.title, LONGEST))},
+        ],
     }
 
 

@@ -505,7 +505,7 @@ async def test_a_message_is_deleted_by_the_bot_where_the_press_has_expired(house
 
 async def test_several_prompts_are_drawn_once_they_are_confirmed(house: House) -> None:
     asked = await house.discord.imagine(house.url, {"prompt": "a {red,blue} fox in {snow,rain}", "seed": 7, "n": 2})
-    assert asked.told.startswith("That makes 8 pictures:")
+    assert asked.told.startswith("This makes 8 pictures.")
     assert "a red fox in snow\na red fox in rain" in asked.told
     assert asked.message
     await house.restart()
