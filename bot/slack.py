@@ -234,7 +234,7 @@ class Slack:
         try:
             await self._desk.confirm(Press(action=Action.DRAW, job_id=job_id, asker=body["user"]["id"]), caller)
         except Told as told:
-            await self._tell(caller, {"text": escape(told.into(caller.language))})
+            return await ack(response_action="update", view=slack_form.refused(body, told.into(caller.language)))
         return await ack(response_action="clear")
 
     async def _written(self, ack: Ack, body: Body, context: Context) -> BoltResponse:

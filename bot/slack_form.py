@@ -33,6 +33,8 @@ FILETYPES: Final = ["png", "jpg", "jpeg", "webp", "gif"]
 PLACE: Final = "place"
 START: Final = "start"
 UPLOAD: Final = "upload_picture"
+REASON: Final = "reason"
+ASKING: Final = ("type", "callback_id", "title", "submit", "close", "private_metadata")
 HIDDEN: Final = ("vary", "image")  # flags that have no field of their own
 
 
@@ -113,6 +115,14 @@ def confirmation(proposal: Proposal) -> dict[str, Any]:
             {"type": "section", "text": plain(shorten(job.title, LONGEST))},
         ],
     }
+
+
+def refused(body: Mapping[str, Any], words: str) -> dict[str, Any]:
+    """Write the modal that asked once more, below what stood in its way: so the form under it stays as it was filled in."""
+    shown = body["view"]
+    asked = [block for block in shown["blocks"] if block["block_id"] != REASON]
+    reason = {"type": "section", "block_id": REASON, "text": plain(words)}
+    return {name: shown[name] for name in ASKING} | {"blocks": [reason, *asked]}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -588,6 +588,26 @@ async def test_the_form_asks_before_it_draws_many(house: House, slack: SlackServ
     assert len(house.newest().pictures) == 3
 
 
+async def test_what_was_typed_outlives_an_order_of_many_that_was_not_taken(
+    house: House, slack: SlackServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with house.opened() as service:
+        await slack.command(service.url, "")
+    form = slack.modal
+    await house.submit({"prompt": "a {red,blue} fox", "steps": "5"})
+    with monkeypatch.context() as patched:
+        patched.setattr("bot.desk.HAND_OVER", 0.0)
+        for _ in range(2):
+            await house.submit()
+            assert slack.modal.plain.count("I could not take that just now.") == 1
+            assert "This makes 2 pictures." in slack.modal.plain
+    assert form.is_open
+    assert (value(form, "prompt"), value(form, "steps")) == ("a {red,blue} fox", "5")
+    await house.submit()
+    assert not any(view.is_open for view in slack.views)
+    assert len(house.newest().pictures) == 2
+
+
 async def test_the_shortcut_from_anywhere_asks_where_to_post(house: House, slack: SlackServer) -> None:
     async with house.opened() as service:
         await slack.shortcut(service.url, "imagine_new", user="U2")
