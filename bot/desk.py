@@ -207,12 +207,11 @@ class Desk:
         await self._for_good(self.store.cancel(press.job_id))
         return say(caller.language, CANCELLING)
 
-    async def delete(self, press: Press, caller: Caller, recall: Recall, moderator: Moderator) -> Job:
+    async def delete(self, press: Press, caller: Caller, moderator: Moderator) -> Job:
         """Have a message deleted, and its pictures; the caller's address names the message."""
         record = await self._soon(self.store.record(press.job_id))
         await self._allow(press, caller, record, moderator)
-        known = record.job.requests if record else await recall()
-        requests = known or [compose("?", model=self.model)]  # what is not remembered can still be deleted
+        requests = record.job.requests if record else [compose("?", model=self.model)]  # what is forgotten can be deleted, too
         address = {**caller.reply_to, "target": press.job_id}
         return await self.submit(replace(caller, reply_to=address).job(requests, errand="delete"))
 

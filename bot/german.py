@@ -17,6 +17,12 @@ TEXTS: Final[dict[str, str]] = {
     "Draw {count} pictures": "{count} Bilder zeichnen",
     "Cancelling.": "Wird abgebrochen.",
     "Cancelled.": "Abgebrochen.",
+    "It is too long to be shown here, and all of it is in this file.": (
+        "Zum Zeigen ist es hier zu lang; in dieser Datei steht alles."
+    ),
+    "The recipe beside these pictures was too long for Discord and is cut off. Please type it again.": (
+        "Das Rezept bei diesen Bildern war für Discord zu lang und ist abgeschnitten. Bitte gib es noch einmal ein."
+    ),
     "I am already on it.": "Ich bin schon dabei.",
     "It is too late to cancel that: it is done.": "Zum Abbrechen ist es zu spät: Es ist fertig.",
     "Only who asked for it, or a moderator, can delete it.": "Löschen kann es nur, wer es bestellt hat, oder die Moderation.",

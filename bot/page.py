@@ -139,7 +139,7 @@ class Page:
         return {"told": await self._desk.details(press, caller, _nothing)}
 
     async def _delete(self, press: Press, caller: Caller) -> Answer:
-        await self._desk.delete(press, caller, _nothing, _nobody)
+        await self._desk.delete(press, caller, _nobody)
         return {"deleted": say(caller.language, DELETED)}
 
     async def _edit(self, press: Press, caller: Caller) -> Answer:

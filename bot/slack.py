@@ -185,7 +185,7 @@ class Slack:
             case Action.CANCEL:
                 await self._desk.cancel(press, caller, moderator)  # its message says so itself
             case Action.DELETE:
-                await self._desk.delete(press, caller, recall, moderator)
+                await self._desk.delete(press, caller, moderator)
             case Action.DRAW:
                 await self._desk.confirm(press, caller)
                 await self._take_back(caller)

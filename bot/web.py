@@ -107,7 +107,8 @@ async def discord_interactions(request: Request) -> Response:
     body = await _body(request)
     discord.verify(request.headers, body)
     _content_type(request, JSON)
-    return JSONResponse(await discord.answer(body))
+    answer = await discord.answer(body)
+    return Response(status_code=HTTPStatus.ACCEPTED) if answer is None else JSONResponse(answer)
 
 
 async def health(request: Request) -> Mapping[str, Any]:

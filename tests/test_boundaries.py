@@ -52,7 +52,7 @@ MAP: dict[str, tuple[set[str], set[str]]] = {
         EDGE | {"slack_blocks", "slack_form", "slack_people", "slack_reply"},
         {"slack_sdk", "slack_bolt", "aiohttp"},
     ),
-    "discord_http": (CORE | {"desk"}, {"discord", "aiohttp"}),
+    "discord_http": (CORE | {"deadline", "desk"}, {"discord", "aiohttp"}),
     "discord_reply": (EDGE | {"discord_http", "recipe"}, {"discord"}),
     "discord_answers": (EDGE | {"discord_http", "discord_reply"}, {"discord"}),
     "discord_forms": (EDGE | {"discord_answers"}, {"discord"}),

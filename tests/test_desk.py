@@ -132,7 +132,7 @@ async def test_a_button_is_answered_in_time_where_nothing_is_remembered_in_time(
         house.desk.press(button(job, Action.REDRAW), ann(), nothing),
         house.desk.details(button(job, Action.DETAILS), ann(), nothing),
         house.desk.cancel(button(job, Action.CANCEL), ann(), no),
-        house.desk.delete(button(job, Action.DELETE), ann(), nothing, no),
+        house.desk.delete(button(job, Action.DELETE), ann(), no),
         house.desk.confirm(button(job, Action.DRAW), ann()),
     ):
         with pytest.raises(NotTaken):
@@ -319,10 +319,10 @@ async def test_only_who_asked_or_a_moderator_may_delete(house: House) -> None:
     job = await house.ordered("a fox")
     press = button(job, Action.DELETE)
     with pytest.raises(Told, match="Only who asked"):
-        await house.desk.delete(press, bob(), nothing, no)
-    errand = await house.desk.delete(press, bob(), nothing, yes)
+        await house.desk.delete(press, bob(), no)
+    errand = await house.desk.delete(press, bob(), yes)
     assert (errand.errand, errand.reply_to["target"]) == ("delete", job.id)
-    assert (await house.desk.delete(press, ann(), nothing, no)).errand == "delete"
+    assert (await house.desk.delete(press, ann(), no)).errand == "delete"
 
 
 async def test_a_person_is_remembered_by_name_and_place(house: House) -> None:

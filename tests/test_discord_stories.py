@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import re
 import shutil
 from contextlib import AsyncExitStack, contextmanager
 from dataclasses import replace
@@ -386,6 +387,61 @@ async def test_pictures_too_large_become_smaller_ones_whose_recipe_is_beside_the
     await house.forget()
     await house.press(message, "Vary 4")
     assert (house.drawn[-1].prompt, house.drawn[-1].seed) == ("a `red` fox", 10)
+
+
+# What Discord shows no more than a part of: of a fence, of marks that are escaped, and of much in few letters.
+LONG = ("x" * 2000, "[```]" * 400, "🦊" * 1900)
+
+
+@pytest.mark.parametrize("words", LONG)
+async def test_what_details_cannot_show_is_in_a_file(words: str, house: House) -> None:
+    message = await house.imagine(words, no=words)
+    again = await house.imagine(read_as_typed(await house.click(message, "Details")))
+    assert house.drawn[0] == house.drawn[1]
+    assert again.pictures == message.pictures
+
+
+def read_as_typed(details: Answer) -> str:
+    """Return the command that somebody copies from their details."""
+    assert details.message
+    if not details.message.attachments:
+        shown = details.message.content or "".join(embed["description"] for embed in details.message.embeds)
+        fenced = re.fullmatch(r"```\n(.*)\n```", shown)
+        return fenced[1] if fenced else re.sub(r"\\(.)", r"\1", shown)
+    assert details.message.content == "It is too long to be shown here, and all of it is in this file."
+    [file] = details.message.attachments
+    assert (file.filename, details.status) == ("recipe.txt", 202)
+    return file.content.decode()
+
+
+async def smaller(house: House, words: str, n: int) -> Message:
+    """Draw two prompts so that their pictures do not fit a message."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("bot.discord_reply.LARGEST_REQUEST", 600)
+        asked = await house.discord.imagine(house.url, {"prompt": f"{words[:1990]} {{a,b}}", "no": words, "n": n})
+        assert asked.message
+        message = await house.press(asked.message, f"Draw {2 * n} pictures")
+    assert len(message.pictures) == 2 * n
+    assert message.attachments[0].filename.endswith(".webp")
+    await house.forget()
+    return message
+
+
+@pytest.mark.parametrize("words", ["x" * 1000, *LONG])
+async def test_what_stands_beside_smaller_pictures_is_whole(words: str, house: House) -> None:
+    message = await smaller(house, words, 1)
+    _, second = house.drawn
+    await house.press(message, "Vary 2")
+    assert (house.drawn[-1].prompt, house.drawn[-1].negative_prompt) == (second.prompt, second.negative_prompt)
+
+
+async def test_a_recipe_that_was_cut_off_draws_nothing_else(house: House) -> None:
+    message = await smaller(house, "x" * 2000, 5)  # with as many files as a message holds
+    for label in ("Redraw", "Details", "Edit"):
+        assert "is cut off. Please type it again." in (await house.click(message, label)).told
+    await house.click(message, "Delete")
+    await house.idle()
+    assert message.deleted
 
 
 async def test_all_of_a_message_fits_one_request(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
