@@ -127,7 +127,7 @@ class Slack:
         """Take a command. Only the person who gave it sees the answer, and they see it at once."""
         try:
             address = {"channel": body["channel_id"], "response_url": body["response_url"]}
-            caller = await self._caller(body["team_id"], body["user_id"], body["trigger_id"], context, address)
+            caller = await self._caller(body["user_id"], body["trigger_id"], context, address)
         except KeyError as missing:
             return BoltResponse(status=400, body=f"no {missing} in this command")
         text = slack_blocks.unescape(body.get("text", ""))
@@ -154,7 +154,7 @@ class Slack:
         [action, *_] = body["actions"]
         if press := Press.unpack(action.get("action_id", "")):
             address = _pressed_in(body, press, action.get("value", ""))
-            caller = await self._caller(body["team"]["id"], body["user"]["id"], body["trigger_id"], context, address)
+            caller = await self._caller(body["user"]["id"], body["trigger_id"], context, address)
             told = await self._acted(press, caller, body)
             if told and not await self._tell(caller, told):
                 return UNHEARD
@@ -203,7 +203,7 @@ class Slack:
             "thread": _thread_of(message, message.get("ts", "")),
             "response_url": body.get("response_url", ""),
         }
-        caller = await self._caller(body["team"]["id"], body["user"]["id"], body["trigger_id"], context, address)
+        caller = await self._caller(body["user"]["id"], body["trigger_id"], context, address)
         words = command.typed(slack_blocks.unmark(message.get("text", ""))[:PROMPT_LIMIT])
         form = Form(prompt=words, flags=await self._desk.defaults(caller), file=_picture_in(message))
         if await self._opened(body["trigger_id"], form, caller):
@@ -214,7 +214,7 @@ class Slack:
     async def _filled_in(self, ack: Ack, body: Body, context: Context) -> BoltResponse:
         """Take a form; what is wrong is said beside its field, and nothing of it is lost."""
         filled = slack_form.read(body)
-        caller = await self._caller(body["team"]["id"], body["user"]["id"], body["view"]["id"], context, filled.address)
+        caller = await self._caller(body["user"]["id"], body["view"]["id"], context, filled.address)
         try:
             ordered = await self._desk.order(filled.text, caller, options=filled.options, form=True)
         except command.HelpWanted:
@@ -230,7 +230,7 @@ class Slack:
     async def _confirmed(self, ack: Ack, body: Body, context: Context) -> BoltResponse:
         """Draw what a form has proposed."""
         job_id, address = slack_form.proposed(body)
-        caller = await self._caller(body["team"]["id"], body["user"]["id"], body["view"]["id"], context, address)
+        caller = await self._caller(body["user"]["id"], body["view"]["id"], context, address)
         try:
             await self._desk.confirm(Press(action=Action.DRAW, job_id=job_id, asker=body["user"]["id"]), caller)
         except Told as told:
@@ -245,7 +245,7 @@ class Slack:
         address, options = {"channel": event["channel"], "thread": event.get("thread_ts", "")}, {}
         if file := _picture_in(event):
             address["file"], options["image"] = file, secrets.token_hex(12)
-        caller = await self._caller(body["team_id"], event["user"], body["event_id"], context, address)
+        caller = await self._caller(event["user"], body["event_id"], context, address)
         try:
             taken = await self._take(slack_blocks.unmark(event.get("text", ""), _own_name(body)), caller, options)
         except Told as told:
@@ -256,8 +256,9 @@ class Slack:
 
     # What they have in common
 
-    async def _caller(self, team: str, user: str, interaction: str, context: Context, address: Mapping[str, str]) -> Caller:
+    async def _caller(self, user: str, interaction: str, context: Context, address: Mapping[str, str]) -> Caller:
         """Say who asks, and where they are answered."""
+        team = _team(context)
         return Caller(
             claim=f"slack:{team}:{interaction}",
             platform="slack",
@@ -319,6 +320,14 @@ def _authorize(token: str) -> Callable[..., Awaitable[AuthorizeResult]]:
         return AuthorizeResult(enterprise_id=enterprise_id, team_id=team_id, bot_token=token)
 
     return authorize
+
+
+def _team(context: Context) -> str:
+    """Return where we are installed: in a workspace, or in a whole organisation, where Slack may not say which workspace."""
+    team = context.get("enterprise_id") if context.get("is_enterprise_install") else context.get("team_id")
+    if not team:
+        raise KeyError("team_id")
+    return str(team)
 
 
 def _pressed_in(body: Body, press: Press, value: str) -> dict[str, str]:

@@ -223,6 +223,41 @@ async def test_others_may_go_on_but_not_delete_unless_they_look_after_all(house:
     assert message.deleted
 
 
+async def test_where_it_is_installed_in_a_whole_organisation_all_of_it_works(house: House, slack: SlackServer) -> None:
+    slack.organisation = "E0ORG"
+    slack.add_person("U5", is_admin=True, team="T0OTHER")  # of another organisation
+    message = await house.command("a red fox")
+    await house.click(message, "Redraw")
+    await house.click(message, "Edit")
+    await house.submit()
+    async with house.opened() as service:
+        await slack.mention(service.url, "a red fox")
+        await slack.message_shortcut(service.url, "imagine_this", message)
+        await slack.close(service.url, slack.modal)
+        await slack.shortcut(service.url, "imagine_new")
+        await slack.close(service.url, slack.modal)
+    assert len(house.drawn) == 4
+    for stranger in ("U2", "U5"):
+        await house.click(message, "Delete", user=stranger)
+        assert house.told(stranger) == [DELETED]
+    await house.click(message, "Delete", user="U3")
+    await house.click(house.newest(), "Delete")
+    assert len(house.shown()) == 2
+
+
+@pytest.mark.parametrize("fault", [Fault.HANG, Fault.SERVER_ERROR])
+async def test_an_admin_is_not_taken_for_anybody_where_slack_is_slow_to_tell(
+    fault: Fault, house: House, slack: SlackServer
+) -> None:
+    message = await house.command("a red fox")
+    async with house.opened() as service:
+        slack.faults.next("users.info", fault, times=2)
+        await slack.click(service.url, message, "Delete", user="U3")
+        assert house.told("U3") == ["I could not take that just now. Please try again in a moment."]
+        await slack.click(service.url, message, "Delete", user="U3")
+    assert message.deleted
+
+
 async def test_a_double_click_is_one_press(house: House, slack: SlackServer) -> None:
     message = await house.command("a red fox")
     async with house.opened() as service:
