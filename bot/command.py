@@ -69,6 +69,11 @@ def read_all(
     return _expand(prompt, {"model": model} | _defaults(defaults or {}, given) | given)
 
 
+def unpasted(text: str) -> str:
+    """Take the command's own name off a text, where somebody copied all of it."""
+    return _PASTED.sub("", text, count=1) if _PASTED.match(text) else text
+
+
 def check(defaults: Mapping[str, str]) -> None:
     """Raise `BadRequest` for defaults that could not be drawn with."""
     if "ar" in defaults and "size" in defaults:
@@ -274,6 +279,7 @@ ALIASES: Final = {"cfg": "guidance", "aspect": "ar", "negative": "no", "step": "
 
 _FLAG: Final = re.compile(r"(?:--|[—–]-?|―)([^\W\d_][\w-]*)(?:=(.*))?", re.DOTALL)  # phones turn -- into a dash
 _VALUE: Final = re.compile(r"(?:(?:--|[—–]-?|―)[^\W\d_][\w-]*=)?")  # where the value in --flag=value begins, or the word
+_PASTED: Final = re.compile(r"\s*/imagine(?:\s+prompt:|\s|$)\s*", re.IGNORECASE)
 _QUOTES: Final = {'"': '"', "“": "”", "„": "“", "«": "»", "”": "”"}
 _ESCAPED: Final = re.compile(r"\\+(?:--|[—–―\"“„«”])")
 

@@ -42,6 +42,8 @@ DOUBLE: Final = 2  # seconds: the same button pressed twice within is pressed on
 # they stand in, and nobody of a picture to start from (`file` in Slack, `image` in Discord) where it lies.
 PROPOSED: Final = ("thread", "file", "image")
 
+STARTED_FROM: Final = ("prompt", "no", "style", "model", "size")  # what a picture and one that starts from it have in common
+
 GONE: Final = Phrase("I don't remember that picture any more. Please type it again.")
 TOO_LATE: Final = Phrase("It is too late to cancel that: it is done.")
 ALREADY: Final = Phrase("I am already on it.")
@@ -186,6 +188,19 @@ class Desk:
         """Return what stands in the form that opens: flags by name, and the prompt."""
         (request, *_), words = await self._asked(press, recall)
         return command.filled(request, words)
+
+    async def imagined(self, text: str, press: Press | None, recall: Recall) -> dict[str, str]:
+        """Return what stands in the form that a message opens, by which one can start from it: flags by name, and the prompt.
+
+        A message of ours, known by one of its buttons, has what belongs to its first picture. A command is one, without its
+        name, and any other text is mere words, in which nothing is a flag.
+        """
+        if press:
+            (request, *_), _ = await self._asked(press, recall)
+            filled = command.filled(request)
+            return {name: filled[name] for name in STARTED_FROM}
+        typed = command.unpasted(text)
+        return {"prompt": typed if typed != text else command.typed(text)}
 
     async def details(self, press: Press, caller: Caller, recall: Recall) -> str:
         """Say how the pictures are drawn again: as a command for all of them, and each one's seed."""

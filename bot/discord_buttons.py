@@ -74,7 +74,7 @@ class Strange(ui.DynamicItem[ui.Button[ui.View]], template=rf"(?!(?:{actions.PAT
 async def _draw(interaction: Interaction, press: Press) -> None:
     """Redraw, vary or upscale."""
     desk = interaction.client.desk
-    await order_taken(interaction, await desk.press(press, caller(interaction), _Recall(interaction)))
+    await order_taken(interaction, await desk.press(press, caller(interaction), Recall(interaction, interaction.message)))
 
 
 async def _confirm(interaction: Interaction, press: Press) -> None:
@@ -87,13 +87,13 @@ async def _discard(interaction: Interaction, _press: Press) -> None:
 
 
 async def _edit(interaction: Interaction, press: Press) -> None:
-    filled = await interaction.client.desk.edit(press, _Recall(interaction))
+    filled = await interaction.client.desk.edit(press, Recall(interaction, interaction.message))
     await open_form(interaction, Draft.typed(filled.pop("prompt"), filled))
 
 
 async def _details(interaction: Interaction, press: Press) -> None:
     """Show each command by itself, to be copied, and what else there is to say below."""
-    told = await interaction.client.desk.details(press, caller(interaction), _Recall(interaction))
+    told = await interaction.client.desk.details(press, caller(interaction), Recall(interaction, interaction.message))
     shown = "\n".join(copyable(line) if line.startswith(COMMAND) else plain(line) for line in told.splitlines())
     if len(shown) <= EMBED:
         await privately(interaction, shown)
@@ -134,11 +134,18 @@ def _moderates(interaction: Interaction) -> Any:
     return moderates
 
 
-class _Recall:
+def press_in(message: discord.Message) -> Press | None:
+    """Return what the first button of ours in a message says, which names its job."""
+    buttons = (each for row in message.components for each in getattr(row, "children", ()))
+    return next((press for each in buttons if (press := Press.unpack(getattr(each, "custom_id", None) or ""))), None)
+
+
+class Recall:
     """Reads off a message what was asked for, where the store has forgotten it."""
 
-    def __init__(self, interaction: Interaction) -> None:
-        self._message, self._client = interaction.message, interaction.client
+    def __init__(self, interaction: Interaction, message: discord.Message | None) -> None:
+        """Take the message."""
+        self._message, self._client = message, interaction.client
 
     async def __call__(self) -> Sequence[ImageRequest]:
         """Return the requests, or none where the message does not say; raise `NotTaken` where it cannot be read just now."""

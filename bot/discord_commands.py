@@ -5,7 +5,6 @@ https://discord.com/developers/docs/interactions/application-commands
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Any, Final
 
 import discord
@@ -13,12 +12,14 @@ from discord import app_commands
 
 from bot import command, texts
 from bot.discord_answers import caller, language, privately, tell
+from bot.discord_buttons import Recall, press_in
 from bot.discord_forms import Draft, draw, open_form
 from bot.errors import BadRequest
 from bot.models import MODELS, ROWS
 from bot.request import LEAST_STRENGTH, MAX_PICTURES, PROMPT_LIMIT, SEEDS, UPSCALES, shorten
 from bot.styles import STYLES
 from bot.texts import ENGLISH, Phrase, say
+from bot.upload import TYPES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -30,11 +31,9 @@ MOST_STEPS: Final = max(row.max_inference_steps for row in ROWS.values())
 MOST_GUIDANCE: Final = max(row.max_guidance_scale for row in ROWS.values())
 CHOICES: Final = 25  # that Discord shows
 CHOICE: Final = 100  # characters
-PICTURES: Final = frozenset({"image/png", "image/jpeg", "image/webp", "image/gif"})
 
 OPTIONS: Final = ("n", "ar", "size", "seed", "no", "steps", "guidance", "model", "style", "strength", "upscale", "repeat")
 NOT_READABLE: Final = Phrase("That is not a picture that I can read. PNG, JPEG, WebP and GIF work.")
-_PASTED: Final = re.compile(r"^/imagine\s+(?:prompt:\s*)?")  # a command that was copied whole, into the option of another one
 ANYWHERE: Final = {"guilds": True, "dms": True, "private_channels": True}
 
 
@@ -91,7 +90,7 @@ async def imagine(
     The prompt is required: what people type after a command goes into no other option by itself, and is dropped.
     https://github.com/discord/discord-api-docs/issues/2626
     """
-    prompt = _PASTED.sub("", prompt)
+    prompt = command.unpasted(prompt)
     values = (n, ar, size, seed, no, steps, guidance, model, style, strength, upscale, repeat)
     options: Mapping[str, object] = dict(zip(OPTIONS, values, strict=True))
     start = _address(image) if image else ""
@@ -108,7 +107,7 @@ async def imagine(
 @app_commands.allowed_installs(guilds=True, users=True)
 async def imagine_form(interaction: Interaction, image: discord.Attachment | None = None) -> None:
     """Open the form, with what the person always wants in it."""
-    await _open(interaction, "", _address(image) if image else "")
+    await _open(interaction, {"prompt": ""}, _address(image) if image else "")
 
 
 @app_commands.command(name="imagine-settings", description=Phrase("What I add to all your commands: show it, or change it"))
@@ -149,22 +148,23 @@ async def imagine_help(interaction: Interaction) -> None:
 @app_commands.allowed_installs(guilds=True, users=True)
 async def imagine_this(interaction: Interaction, message: discord.Message) -> None:
     """Open the form with a message's words, and its picture to start from."""
-    picture = next((file for file in message.attachments if file.content_type in PICTURES), None)
-    words = message.clean_content
-    if message.author.id == interaction.application_id and picture:  # one of ours: the words above it are not all
-        words = command.typed(picture.description or "")
-    await _open(interaction, words, picture.url if picture else "")
+    picture = next((file for file in message.attachments if file.content_type in TYPES), None)
+    press = press_in(message) if message.author.id == interaction.application_id else None
+    filled = await interaction.client.desk.imagined(message.clean_content, press, Recall(interaction, message))
+    await _open(interaction, filled, picture.url if picture else "")
 
 
-async def _open(interaction: Interaction, words: str, start: str) -> None:
+async def _open(interaction: Interaction, filled: Mapping[str, str], start: str) -> None:
+    """Open the form with that in it, over the person's defaults."""
     desk = interaction.client.desk
-    defaults = await desk.defaults(caller(interaction))
-    await open_form(interaction, Draft.typed(words, {"model": desk.model} | defaults, start))
+    defaults = {"model": desk.model} | await desk.defaults(caller(interaction))
+    options = command.changed(defaults, {name: value for name, value in filled.items() if name != "prompt"})
+    await open_form(interaction, Draft.typed(filled["prompt"], options, start))
 
 
 def _address(image: discord.Attachment) -> str:
     """Return where a picture lies; say at once what will not do, before anything is promised."""
-    if image.content_type not in PICTURES:
+    if image.content_type not in TYPES:
         raise BadRequest(NOT_READABLE)
     return image.url
 

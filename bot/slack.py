@@ -25,12 +25,13 @@ from bot.courier import Pace, attempt
 from bot.deadline import left, left_to_answer
 from bot.desk import Caller, Proposal
 from bot.errors import BadRequest, Stranger, Told, Undelivered
-from bot.request import PROMPT_LIMIT, Job, settings
+from bot.request import Job, settings
 from bot.slack_blocks import escape
 from bot.slack_form import Form
 from bot.slack_people import People
 from bot.slack_reply import DRAWING, Line, Reply, post, preview_name, privately, respond, sent
 from bot.texts import Phrase, say
+from bot.upload import TYPES
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -145,9 +146,11 @@ class Slack:
 
     async def _empty(self, ack: Ack, trigger_id: str, caller: Caller) -> BoltResponse:
         """Answer a command without words: with the form."""
-        if await self._opened(trigger_id, Form(flags=await self._desk.defaults(caller)), caller):
-            return await ack()
-        return await ack(text=escape(say(caller.language, TOO_SLOW)))
+        try:
+            await self._open(trigger_id, Form(flags=await self._desk.defaults(caller)), caller)
+        except Told as told:
+            return await ack(text=escape(told.into(caller.language)))
+        return await ack()
 
     async def _pressed(self, ack: Ack, body: Body, context: Context) -> BoltResponse:
         """Take a press of a button."""
@@ -178,8 +181,7 @@ class Slack:
         match press.action:
             case Action.EDIT:
                 form = slack_form.of(await self._desk.edit(press, recall))
-                if not await self._opened(body["trigger_id"], form, caller):
-                    raise Told(TOO_SLOW)
+                await self._open(body["trigger_id"], form, caller)
             case Action.DETAILS:
                 return slack_blocks.details(await self._desk.details(press, caller, recall))
             case Action.CANCEL:
@@ -204,12 +206,22 @@ class Slack:
             "response_url": body.get("response_url", ""),
         }
         caller = await self._caller(body["user"]["id"], body["trigger_id"], context, address)
-        words = command.typed(slack_blocks.unmark(message.get("text", ""))[:PROMPT_LIMIT])
-        form = Form(prompt=words, flags=await self._desk.defaults(caller), file=_picture_in(message))
-        if await self._opened(body["trigger_id"], form, caller):
-            return await ack()
-        told = address["channel"] and await self._tell(caller, {"text": escape(say(caller.language, TOO_SLOW))})
-        return await ack() if told else UNHEARD
+        try:
+            await self._open(body["trigger_id"], await self._form_for(message, caller), caller)
+        except Told as told:
+            if not (address["channel"] and await self._tell(caller, {"text": escape(told.into(caller.language))})):
+                return UNHEARD
+        return await ack()
+
+    async def _form_for(self, message: Body, caller: Caller) -> Form:
+        """Fill in a form with a message."""
+
+        async def recall() -> Sequence[ImageRequest]:
+            return slack_blocks.recall(message)
+
+        text = slack_blocks.unmark(message.get("text", ""))
+        filled = await self._desk.imagined(text, slack_blocks.press_in(message), recall)
+        return slack_form.of(filled, await self._desk.defaults(caller), _picture_in(message))
 
     async def _filled_in(self, ack: Ack, body: Body, context: Context) -> BoltResponse:
         """Take a form; what is wrong is said beside its field, and nothing of it is lost."""
@@ -243,7 +255,7 @@ class Slack:
         if event.get("bot_id") or event.get("subtype") not in SAID or not event.get("user"):
             return await ack()
         address, options = {"channel": event["channel"], "thread": event.get("thread_ts", "")}, {}
-        if file := _picture_in(event):
+        if file := _picture_in(event) or _file_in(event):
             address["file"], options["image"] = file, secrets.token_hex(12)
         caller = await self._caller(event["user"], body["event_id"], context, address)
         try:
@@ -275,11 +287,12 @@ class Slack:
         ordered = await self._desk.order(text, caller, options=options)
         return ordered if isinstance(ordered, Job) else slack_blocks.question(ordered)
 
-    async def _opened(self, trigger_id: str, form: Form, caller: Caller) -> bool:
-        """Open the form; return whether Slack did."""
+    async def _open(self, trigger_id: str, form: Form, caller: Caller) -> None:
+        """Open the form. Raises `Told` where Slack did not."""
         view = slack_form.view(form, caller.reply_to, caller.language)
         client = self._line.client
-        return await self._in_time(lambda: sent(client.views_open(trigger_id=trigger_id, view=view)), left(OPENING))
+        if not await self._in_time(lambda: sent(client.views_open(trigger_id=trigger_id, view=view)), left(OPENING)):
+            raise Told(TOO_SLOW)
 
     async def _tell(self, caller: Caller, message: Mapping[str, Any]) -> bool:
         """Say something to a person alone, where they asked; return whether Slack took it."""
@@ -351,10 +364,14 @@ def _thread_of(message: Mapping[str, Any], ts: str) -> str:
 
 def _picture_in(message: Mapping[str, Any]) -> str:
     """Return Slack's id of the first picture in a message: one that a person attached, or one that we have shown."""
-    files: Sequence[Mapping[str, Any]] = message.get("files") or ()
-    pictures = [file for file in files if str(file.get("mimetype", "")).startswith("image/")]
+    files = [file for file in message.get("files") or () if (file.get("mimetype") or "image/png") in TYPES]  # or not yet known
     shown = [block["slack_file"] for block in message.get("blocks") or () if "slack_file" in block]
-    return next((str(file["id"]) for file in (*pictures, *files, *shown) if file.get("id")), "")
+    return next((str(file["id"]) for file in (*files, *shown) if file.get("id")), "")
+
+
+def _file_in(message: Mapping[str, Any]) -> str:
+    """Return Slack's id of the first file that somebody attached to their words; if it is no picture, they are told so."""
+    return next((str(file["id"]) for file in message.get("files") or () if file.get("id")), "")
 
 
 def _own_name(body: Body) -> str:

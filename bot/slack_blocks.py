@@ -154,15 +154,23 @@ def _carry(blocks: Sequence[Mapping[str, Any]], packed: str) -> None:
             button["value"] = part
 
 
+def press_in(message: Mapping[str, Any]) -> Press | None:
+    """Return what the first button of ours in a message says, which names its job; None in a message that is not ours."""
+    return next((press for button in _buttons(message) if (press := _press(button))), None)
+
+
 def recall(message: Mapping[str, Any] | None) -> Sequence[ImageRequest]:
     """Read off a message what was asked for; nothing where it does not say."""
-    blocks = [block for block in (message or {}).get("blocks", ()) if block["type"] == "actions"]
-    buttons = [button for block in blocks for button in block["elements"]]
+    buttons = _buttons(message or {})
     carrying = [button for button in buttons if (press := _press(button)) and press.action is not Action.DELETE]
     packed = "".join(button.get("value", "") for button in carrying)
     with suppress(ValueError, TypeError, zlib.error):
         return _unpack(packed)
     return ()
+
+
+def _buttons(message: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+    return [each for block in message.get("blocks") or () if block["type"] == "actions" for each in block["elements"]]
 
 
 def _press(button: Mapping[str, Any]) -> Press | None:

@@ -47,9 +47,11 @@ class Form:
     file: str = ""  # Slack's id of a picture that can be started from
 
 
-def of(filled: Mapping[str, str]) -> Form:
-    """Return a form with all of that in it, as `command.filled` writes it."""
-    return Form(prompt=filled["prompt"], flags={**filled, "style": filled["style"] or NONE})
+def of(filled: Mapping[str, str], defaults: Mapping[str, str] | None = None, file: str = "") -> Form:
+    """Return a form with that in it, as `command.filled` writes it, over somebody's defaults; `file` can be started from."""
+    flags = command.changed(defaults or {}, filled)
+    plain_too = {"style": filled["style"] or NONE} if "style" in filled else {}
+    return Form(prompt=filled["prompt"], flags=flags | plain_too, file=file)
 
 
 def view(form: Form, address: Mapping[str, str], language: str) -> dict[str, Any]:

@@ -57,7 +57,7 @@ MAP: dict[str, tuple[set[str], set[str]]] = {
     "discord_answers": (EDGE | {"discord_http", "discord_reply"}, {"discord"}),
     "discord_forms": (EDGE | {"discord_answers"}, {"discord"}),
     "discord_buttons": (EDGE | {"discord_answers", "discord_forms", "discord_reply", "recipe"}, {"discord"}),
-    "discord_commands": (EDGE | {"discord_answers", "discord_forms"}, {"discord"}),
+    "discord_commands": (EDGE | {"discord_answers", "discord_buttons", "discord_forms"}, {"discord"}),
     "discord": (EDGE | DISCORD, {"discord", "nacl", "aiohttp"}),
     "page": (EDGE, set()),
     "web": (EDGE | {"slack", "discord", "page", "bot"}, {"fastapi", "pydantic", "slack_bolt"}),

@@ -809,15 +809,23 @@ async def test_fetching_a_picture_gets_over_faults(house: House) -> None:
 
 
 async def test_a_message_is_imagined_with_its_words_and_its_picture(house: House) -> None:
-    said = house.discord.say("a fox <@1> --n 2", files={"a.png": photo()})
+    said = house.discord.say("a fox <@1> --n 2 {x}", files={"a.pdf": b"%PDF-1.7", "a.png": photo()})
     opened = await house.discord.choose(house.url, said)
     assert prefilled(opened.modal)["What you want to see"].startswith("a fox ")
     await house.restart()
-    message = await house.outcome(await house.discord.submit(house.url, opened, {"Settings": "--strength 0.3"}))
+    await house.outcome(await house.discord.submit(house.url, opened, {"Settings": "--strength 0.3"}))
     (request,) = house.drawn
-    assert (request.n, request.strength) == (2, 0.3)
+    assert (request.n, request.strength) == (1, 0.3)
+    assert request.prompt.endswith(" --n 2 {x}")
     assert house.generator.started_from[0]
-    assert len(message.pictures) == 2
+
+
+@pytest.mark.parametrize("said", ["/imagine a fox --n 2", "/imagine prompt: a fox --n 2"])
+async def test_a_command_that_somebody_wrote_is_imagined_as_one(said: str, house: House) -> None:
+    opened = await house.discord.choose(house.url, house.discord.say(said))
+    assert prefilled(opened.modal)["What you want to see"] == "a fox --n 2"
+    await house.outcome(await house.discord.submit(house.url, opened))
+    assert (house.drawn[0].prompt, house.drawn[0].n) == ("a fox", 2)
 
 
 async def test_a_picture_without_words_opens_the_form_with_it(house: House) -> None:
@@ -839,9 +847,31 @@ async def test_a_recipe_that_starts_from_a_picture_finds_it_again(house: House) 
     assert house.generator.started_from[0]
 
 
-async def test_one_of_our_own_pictures_is_imagined_with_its_prompt(house: House) -> None:
-    opened = await house.discord.choose(house.url, await house.imagine("a *red* \\{x,y} \\--fox"))
-    assert prefilled(opened.modal)["What you want to see"] == "a *red* \\{x,y} \\--fox"
+@pytest.mark.parametrize("forgotten", [False, True])
+async def test_one_of_our_own_pictures_is_imagined_with_all_that_belongs_to_it(forgotten: bool, house: House) -> None:
+    await house.discord.imagine(house.url, {"n": 2, "ar": "1:1", "style": "neon"}, name="imagine-settings")
+    words = "a *red* \\{x,y} \\--fox" + "x" * 1500  # which alt text does not hold
+    message = await house.imagine(words, no="blur", style="oil", ar="3:2", seed=7, guidance=2)
+    if forgotten:
+        await house.forget()
+    opened = await house.discord.choose(house.url, message)
+    assert prefilled(opened.modal) == {
+        "What you want to see": words,
+        "What to leave out": "blur",
+        "Model": "sketch",
+        "Style": "oil",
+        "Settings": "--size 320x224" if forgotten else "--n 2 --size 320x224",
+    }
+    await house.outcome(await house.discord.submit(house.url, opened))
+    assert house.generator.started_from[-1]
+
+
+async def test_a_message_of_ours_without_a_picture_is_imagined_with_its_words(house: House) -> None:
+    message = await held_up(house)
+    opened = await house.discord.choose(house.url, message)
+    assert prefilled(opened.modal)["What you want to see"] == "a fox"
+    house.generator.gate.set()
+    await house.idle()
 
 
 async def test_a_message_of_many_words_fits_the_form(house: House) -> None:

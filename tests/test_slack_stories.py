@@ -666,6 +666,45 @@ async def test_imagine_this_takes_a_messages_words_and_picture(house: House, sla
     assert house.newest().thread_ts == root.ts
 
 
+@pytest.mark.parametrize("said", ["/imagine a fox --n 2", "/imagine prompt: a fox --n 2"])
+async def test_a_command_that_somebody_wrote_is_imagined_as_one(said: str, house: House, slack: SlackServer) -> None:
+    async with house.opened() as service:
+        await slack.message_shortcut(service.url, "imagine_this", slack.write(said))
+    assert value(slack.modal, "prompt") == "a fox --n 2"
+    await house.submit()
+    assert (house.drawn[0].prompt, house.drawn[0].n) == ("a fox", 2)
+
+
+@pytest.mark.parametrize("forgotten", [False, True])
+async def test_one_of_our_own_pictures_is_imagined_with_all_that_belongs_to_it(
+    forgotten: bool, house: House, slack: SlackServer
+) -> None:
+    async with house.opened() as service:
+        await slack.command(service.url, "settings --n 2 --ar 1:1 --style neon")
+    words = "a *red* \\{x,y} \\--fox" + "x" * 1500  # which the message does not show
+    message = await house.command(f"{words} --no blur --style oil --ar 3:2 --seed 7 --n 1")
+    if forgotten:
+        house.forget()
+    async with house.opened() as service:
+        await slack.message_shortcut(service.url, "imagine_this", message)
+    held = [value(slack.modal, name) for name in ("prompt", "no", "style", "shape", "model", "n", "seed", "start")]
+    assert held == [words, "blur", "oil", "size 320x224", "sketch", None if forgotten else "2", None, ["2"]]
+    async with house.opened() as service:
+        await slack.submit(service.url, slack.modal)
+        await until(lambda: not service.desk_is_busy())
+        assert service.generator.started_from[0]
+
+
+async def test_only_pictures_of_a_message_are_offered_to_start_from(house: House, slack: SlackServer) -> None:
+    message = slack.write("a fox", files=[slack.attach("a.pdf", b"%PDF-1.7"), a_picture(slack)])
+    async with house.opened() as service:
+        await slack.message_shortcut(service.url, "imagine_this", slack.write("a fox", files=[message.files[0]]))
+        assert "start" not in slack.modal.inputs
+        await slack.close(service.url, slack.modal)
+        await slack.message_shortcut(service.url, "imagine_this", message)
+        assert value(slack.modal, "start") == ["2"]
+
+
 async def test_imagine_this_works_on_a_picture_of_ours_and_without_the_picture_too(house: House, slack: SlackServer) -> None:
     message = await house.command("a red fox")
     for start in (["2"], None):
