@@ -57,8 +57,7 @@ def outcome(ended: Outcome, images: Sequence[Mapping[str, Any]], hint: str, *, s
     title = shorten(job.title, SHOWN)
     blocks = [prompt(title, asked_by=job.reply_to["user"])]
     shown = zip(ended.pictures, images, strict=True)
-    described = SHOWN if slim else ALT_TEXT
-    blocks += [_image(picture, image, index, job, described) for index, (picture, image) in enumerate(shown)]
+    blocks += [_image(picture, image, index, job, slim=slim) for index, (picture, image) in enumerate(shown)]
     blocks.append(context(summary(ended)))
     if hint:
         blocks.append({"type": "context", "elements": [{"type": "mrkdwn", "text": hint}]})
@@ -132,12 +131,12 @@ def _button(button: Button, value: str, language: str) -> dict[str, Any]:
     return shown
 
 
-def _image(picture: Picture, image: Mapping[str, Any], index: int, job: Job, described: int) -> dict[str, Any]:
+def _image(picture: Picture, image: Mapping[str, Any], index: int, job: Job, *, slim: bool) -> dict[str, Any]:
     request = picture.request
-    block = {"type": "image", "alt_text": shorten(request.prompt, described), **image}
+    block = {"type": "image", "alt_text": shorten(request.prompt, SHOWN if slim else ALT_TEXT), **image}
     if len(job.alone()) > 1:  # the number is the one on its buttons
         seed = request.variation_seed if request.variation_strength else request.seed
-        told = shorten(request.prompt, SHOWN) if job.others else say(job.language, "seed {seed}", seed=seed)
+        told = shorten(request.prompt, SHOWN) if job.others and not slim else say(job.language, "seed {seed}", seed=seed)
         block["title"] = plain(f"{index + 1} · {told}")
     return block
 

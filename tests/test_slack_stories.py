@@ -207,6 +207,15 @@ async def test_what_is_too_long_for_a_message_goes_without_what_it_can_do_withou
     assert len(house.drawn) == 2
 
 
+async def test_ten_long_prompts_fit_a_message_too(house: House, slack: SlackServer) -> None:
+    slack.most_in_blocks = 12_000
+    async with house.opened() as service:
+        ack = await slack.command(service.url, f"{'x' * 1900} {{a,b,c,d,e,f,g,h,i,j}}")
+        assert ack.message
+        await slack.click(service.url, ack.message, "Draw 10 pictures")
+    assert house.newest().via == "api"
+
+
 async def test_others_may_go_on_but_not_delete_unless_they_look_after_all(house: House, slack: SlackServer) -> None:
     message = await house.command("a red fox")
     await house.click(message, "Redraw", user="U2")
