@@ -140,12 +140,15 @@ class Answer(AsyncWebhookAdapter):
         if params.files:
             call = super().create_interaction_response(interaction_id, token, params=params, **how)
             posted: Any = await asyncio.wait_for(sent(call), left_to_answer(IN_TIME))
-            self._given.set_result(None)
+            self._give(None)
             return dict(posted)
         payload = dict(params.payload or {})
-        if not self._given.done():  # by our own patience, which has told them that nobody can tell
-            self._given.set_result(payload)
+        self._give(payload)
         return {"interaction": {"id": str(interaction_id), "type": payload["type"]}}
+
+    def _give(self, answer: dict[str, Any] | None) -> None:
+        if not self._given.done():  # by our own patience, which has told them that nobody can tell
+            self._given.set_result(answer)
 
     async def given(self) -> dict[str, Any] | None:
         """Return the answer, or None where Discord has it already. Raises `TimeoutError` before Discord gives up."""

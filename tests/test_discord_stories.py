@@ -401,6 +401,13 @@ async def test_what_details_cannot_show_is_in_a_file(words: str, house: House) -
     assert again.pictures == message.pictures
 
 
+@pytest.mark.parametrize("fault", [Fault.SERVER_ERROR, Fault.RESET, Fault.HANG])
+async def test_a_file_that_discord_does_not_take_is_said_to_be_so(fault: Fault, house: House) -> None:
+    message = await house.imagine("x" * 2000, no="y" * 2000)
+    house.discord.faults.next("create_interaction_response", fault, times=9)
+    assert (await house.click(message, "Details")).told == "I could not take that just now. Please try again in a moment."
+
+
 def read_as_typed(details: Answer) -> str:
     """Return the command that somebody copies from their details."""
     assert details.message
