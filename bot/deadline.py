@@ -11,8 +11,8 @@ from contextvars import ContextVar
 from typing import Final
 
 # Seconds, of the three that the platforms wait.
-DOING: Final = 1.8  # to do what was asked
-ANSWERED: Final = 2.4  # to answer: what was not done in time is taken back meanwhile, and they are told
+DOING: Final = 2.1  # to do what was asked
+ANSWERED: Final = 2.6  # to answer: what was not done in time is taken back meanwhile, and they are told
 
 _begun: Final[ContextVar[float]] = ContextVar("begun", default=math.inf)  # who never began has all the time there is
 

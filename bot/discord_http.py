@@ -33,7 +33,7 @@ T = TypeVar("T")
 API_URL: Final = "https://discord.com/api/v10"
 FILES: Final = frozenset({"https://cdn.discordapp.com", "https://media.discordapp.net"})  # where Discord keeps people's files
 USUAL_LIMIT: Final = 10 * 2**20  # bytes of a file, where Discord does not say
-IN_TIME: Final = 2.5  # seconds: Discord waits for three, and all that has a deadline is done by then
+IN_TIME: Final = 2.7  # seconds: Discord waits for three, and all that has a deadline is done by then
 NOBODY: Final = discord.AllowedMentions.none()
 
 

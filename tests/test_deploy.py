@@ -300,7 +300,7 @@ HAND_IN = """
 import asyncio, json, logging, time
 from bot import deploy
 from bot.desk import Caller
-from bot.errors import NotTaken
+from bot.errors import Told
 
 logging.disable()
 caller = Caller(claim="slack:T1:1.2", platform="slack", person="slack:T1:U1", reply_to={}, language="en")
@@ -309,7 +309,7 @@ async def main():
     begun = time.monotonic()
     try:
         await deploy._desk().order("a fox", caller)
-    except NotTaken as refused:
+    except Told as refused:
         return str(refused), time.monotonic() - begun
 
 print(json.dumps(asyncio.run(main())))
