@@ -100,6 +100,11 @@ def while_drawing(job: Job) -> Sequence[Sequence[Button]]:
     return [[_button(job, Action.CANCEL, Phrase("Cancel"))]]
 
 
+def so_many(job: Job) -> str:
+    """Say how many pictures a job makes, before somebody is asked whether it shall."""
+    return say(job.language, "This makes {count} pictures.", count=len(job.alone()))
+
+
 def of_proposal(job: Job) -> Sequence[Sequence[Button]]:
     """Return the buttons of a question whether to draw so much."""
     draw = Button(say(job.language, "Draw {count} pictures", count=len(job.alone())), _press(job, Action.DRAW), primary=True)

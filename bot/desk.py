@@ -8,19 +8,22 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import secrets
 import time
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from bot import command
 from bot.actions import FORBIDDEN, Action, follow
 from bot.courier import attempt
-from bot.errors import NotTaken, Told
+from bot.deadline import left, left_to_answer
+from bot.errors import NotTaken, Told, Unsure
 from bot.request import Job, compose, each_alone
 from bot.texts import Phrase, say
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 
     from bot.actions import Press
     from bot.request import ImageRequest
@@ -29,15 +32,17 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 log: Final = logging.getLogger(__name__)
 
-# Seconds, of the three that the platforms wait. All of it comes one after the other where a store does not answer.
+# Seconds, and all of it together no more than the deadline of whoever asks.
 RECALL: Final = 0.4  # to find something out; without somebody's defaults, theirs is a plain command
 HAND_OVER: Final = 1.5  # to write a job down before we say that we could not
-TAKE_BACK: Final = 0.5  # to write down that nobody waits for it
+TAKE_BACK: Final = 0.25  # to write down that nobody waits for it, once the deadline is past
 DOUBLE: Final = 2  # seconds: the same button pressed twice within is pressed once
 
 # Of a proposal's address, what is not said again when its button is pressed: Slack does not say of private words which thread
 # they stand in, and nobody of a picture to start from (`file` in Slack, `image` in Discord) where it lies.
 PROPOSED: Final = ("thread", "file", "image")
+
+STARTED_FROM: Final = ("prompt", "no", "style", "model", "size")  # what a picture and one that starts from it have in common
 
 GONE: Final = Phrase("I don't remember that picture any more. Please type it again.")
 TOO_LATE: Final = Phrase("It is too late to cancel that: it is done.")
@@ -95,13 +100,17 @@ class Desk:
         self._hand_over = hand_over
 
     async def submit(self, job: Job) -> Job:
-        """Write a job down and hand it over; return the job that holds its claim. With `NotTaken`, nothing is owed."""
+        """Write a job down and hand it over; return the job that holds its claim.
+
+        With `NotTaken`, nothing is owed and nothing will be done; `Unsure` where that could not be written down either.
+        """
         held = await attempt(self._claimed(job))
         if isinstance(held, Job):
             return held
         log.error("job %s was not taken", job.id, exc_info=held)
         # It may yet be written down, or be in somebody's hands, and nobody waits for it any more.
-        await attempt(_within(TAKE_BACK, self.store.finish(job.id, NOT_TAKEN)))
+        if await attempt(_within(TAKE_BACK, self.store.finish(job.id, NOT_TAKEN))):
+            raise Unsure from held
         raise NotTaken from held
 
     async def order(
@@ -157,7 +166,7 @@ class Desk:
         """Remember flags for a person, in place of those before, and return them; what is empty is not to be remembered."""
         kept = {name: value for name, value in defaults.items() if value}
         command.check(kept)
-        await self._soon(self.store.remember(caller.defaults, json.dumps(kept), forever=True))
+        await self._for_good(self.store.remember(caller.defaults, json.dumps(kept), forever=True))
         return kept
 
     async def confirm(self, press: Press, caller: Caller) -> Job:
@@ -175,17 +184,27 @@ class Desk:
         requests, words = await self._asked(press, recall)
         if words:  # they stand for all the prompts, which are the same again only where all are drawn again
             words = command.filled(requests[0], words)["prompt"] if press.action is Action.REDRAW else ""
-        taken = f"press {caller.claim}"
-        if not await self._double(press, caller):
-            await self._soon(self.store.remember(taken, ""))
-        elif await self._soon(self.store.recall(taken)) is None:  # or it is the same press, sent again, and gets its own answer
-            raise Told(ALREADY)
-        return await self.submit(caller.job(follow(press.action, requests, press.index), words=words))
+        job = caller.job(follow(press.action, requests, press.index), words=words)
+        async with self._once(press, caller):
+            return await self.submit(job)
 
     async def edit(self, press: Press, recall: Recall) -> dict[str, str]:
         """Return what stands in the form that opens: flags by name, and the prompt."""
         (request, *_), words = await self._asked(press, recall)
         return command.filled(request, words)
+
+    async def imagined(self, text: str, press: Press | None, recall: Recall) -> dict[str, str]:
+        """Return what stands in the form that a message opens, by which one can start from it: flags by name, and the prompt.
+
+        A message of ours, known by one of its buttons, has what belongs to its first picture. A command is one, without its
+        name, and any other text is mere words, in which nothing is a flag.
+        """
+        if press:
+            (request, *_), _ = await self._asked(press, recall)
+            filled = command.filled(request)
+            return {name: filled[name] for name in STARTED_FROM}
+        typed = command.unpasted(text)
+        return {"prompt": typed if typed != text else command.typed(text)}
 
     async def details(self, press: Press, caller: Caller, recall: Recall) -> str:
         """Say how the pictures are drawn again: as a command for all of them, and each one's seed."""
@@ -205,24 +224,25 @@ class Desk:
         if await self._soon(self.store.png(press.job_id, 0)):  # drawn, and on its way
             raise Told(TOO_LATE)
         await self._allow(press, caller, record, moderator)
-        await self._soon(self.store.cancel(press.job_id))
+        await self._for_good(self.store.cancel(press.job_id))
         return say(caller.language, CANCELLING)
 
-    async def delete(self, press: Press, caller: Caller, recall: Recall, moderator: Moderator) -> Job:
+    async def delete(self, press: Press, caller: Caller, moderator: Moderator) -> Job:
         """Have a message deleted, and its pictures; the caller's address names the message."""
         record = await self._soon(self.store.record(press.job_id))
         await self._allow(press, caller, record, moderator)
-        known = record.job.requests if record else await recall()
-        requests = known or [compose("?", model=self.model)]  # what is not remembered can still be deleted
+        requests = record.job.requests if record else [compose("?", model=self.model)]  # what is forgotten can be deleted, too
         address = {**caller.reply_to, "target": press.job_id}
         return await self.submit(replace(caller, reply_to=address).job(requests, errand="delete"))
 
     async def is_new(self, claim: str) -> bool:
         """Return whether this has not come before; where that is not found out at once, it is better said twice than never."""
-        return await attempt(_within(RECALL, self.store.once(f"told {claim}"))) is not False
+        own = secrets.token_hex(8)
+        first = await attempt(_within(left_to_answer(RECALL), self.store.first(f"told {claim}", own)))
+        return first == own or isinstance(first, Exception)
 
     async def _claimed(self, job: Job) -> Job:
-        async with asyncio.timeout(HAND_OVER):
+        async with asyncio.timeout(left(HAND_OVER)):
             while (held := await self.store.claim(job)).id != job.id and await self._was_not_taken(held):
                 job = replace(job, claim=f"{job.claim} again")  # they were told to try again, and did with the same thing
             if held.id == job.id:
@@ -250,20 +270,41 @@ class Desk:
         if not own and not await moderator():
             raise Told(FORBIDDEN[press.action])
 
-    async def _double(self, press: Press, caller: Caller) -> bool:
-        """Return whether this button was pressed by this person a moment ago.
+    @asynccontextmanager
+    async def _once(self, press: Press, caller: Caller) -> AsyncIterator[None]:
+        """Let one of two presses of the same button through, and the same one again where it is sent again.
 
-        Time is cut into pieces twice, half a piece apart: two presses within `DOUBLE` share a piece of one cut or the other,
-        and with the store's `once` it does not matter which of us each of them reaches.
+        A press of which nothing came, because it was refused or failed, holds up nobody.
         """
-        half = time.time() // DOUBLE
-        name = f"{press.pack()} {caller.person}"
-        marks = (self.store.once(f"{name} {cut} {(half + cut) // 2:.0f}") for cut in (0, 1))
-        return not all(await self._soon(asyncio.gather(*marks)))
+        try:
+            await self._hold(_marks(press, caller), caller.claim)
+            yield
+        except Exception:
+            await attempt(_within(TAKE_BACK, self.store.remember(f"void {caller.claim}", "")))
+            raise
+
+    async def _hold(self, marks: Sequence[str], claim: str) -> None:
+        if not all(await self._soon(asyncio.gather(*(self._holds(mark, claim) for mark in marks)))):
+            raise Told(ALREADY)
+
+    async def _holds(self, mark: str, claim: str) -> bool:
+        """Return whether a press holds a mark, if need be after others of which nothing came."""
+        while (holder := await self.store.first(mark, claim)) != claim:
+            if await self.store.recall(f"void {holder}") is None:
+                return False
+            mark = f"{mark} after {holder}"
+        return True
+
+    async def _for_good(self, writing: Awaitable[None]) -> None:
+        """Have something written down that nobody takes back: where that takes too long, it may be done or not."""
+        try:
+            await self._soon(writing)
+        except NotTaken as error:
+            raise Unsure from error
 
     async def _soon(self, answer: Awaitable[T]) -> T:
         """Wait for the store's answer as long as somebody who has pressed a button can."""
-        found = await attempt(_within(RECALL, answer))
+        found = await attempt(_within(left(RECALL), answer))
         if isinstance(found, Exception):
             raise NotTaken from found
         return found
@@ -277,6 +318,16 @@ async def _within(seconds: float, answer: Awaitable[T]) -> T:
 
 def _flags(values: Mapping[str, str]) -> str:
     return " ".join(f"--{name} {value}" for name, value in values.items())
+
+
+def _marks(press: Press, caller: Caller) -> list[str]:
+    """Name the piece of time in which somebody presses a button.
+
+    Time is cut into pieces twice, half a piece apart: two presses within `DOUBLE` share a piece of one cut or the other,
+    and as the store knows who came first, it does not matter which of us each of them reaches.
+    """
+    half = time.time() // DOUBLE
+    return [f"{press.pack()} {caller.person} {cut} {(half + cut) // 2:.0f}" for cut in (0, 1)]
 
 
 if TYPE_CHECKING:

@@ -22,7 +22,7 @@ from bot.discord_commands import Translator, Tree
 from bot.discord_forms import Again, form
 from bot.discord_http import API_URL, Callback, Client, InteractionType, sent
 from bot.discord_reply import Reply
-from bot.errors import BadRequest, NotTaken, Stranger
+from bot.errors import BadRequest, Stranger, Unsure
 from bot.texts import language
 
 if TYPE_CHECKING:
@@ -71,8 +71,8 @@ class Discord:
         except (BadSignatureError, ValueError):
             raise Stranger from None
 
-    async def answer(self, body: bytes) -> dict[str, Any]:
-        """Answer a verified interaction. Raises `BadRequest` for a body that is not one."""
+    async def answer(self, body: bytes) -> dict[str, Any] | None:
+        """Answer a verified interaction; None is one that Discord has had its answer to. Raises `BadRequest` for none."""
         try:
             interaction = json.loads(_whole(body))
             if interaction["type"] == InteractionType.PING:
@@ -80,7 +80,10 @@ class Discord:
             answer = self.client.receive(interaction)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise BadRequest("not an interaction: {error}", error=type(error).__name__) from error
-        return await answer.given() or _too_late(str(interaction.get("locale")))
+        try:
+            return await answer.given()
+        except TimeoutError:
+            return _too_late(str(interaction.get("locale")))
 
     def reply(self, job: Job, _notes: Notes) -> Reply:
         """Return the way back to the person who made this job: all its ways can be gone again without notes."""
@@ -100,8 +103,8 @@ def _whole(body: bytes) -> bytes:
 
 
 def _too_late(locale: str) -> dict[str, Any]:
-    """Say that there is no answer, before Discord gives up on us."""
-    data = {"content": NotTaken().into(language(locale)), "flags": discord.MessageFlags(ephemeral=True).value}
+    """Say that there is no answer, before Discord gives up on us: whatever is under way goes on, and may be done."""
+    data = {"content": Unsure().into(language(locale)), "flags": discord.MessageFlags(ephemeral=True).value}
     return {"type": Callback.CHANNEL_MESSAGE_WITH_SOURCE, "data": data}
 
 

@@ -6,13 +6,12 @@ import logging
 from typing import TYPE_CHECKING, Any, Final
 
 from bot import texts
-from bot.actions import of_proposal, while_drawing
+from bot.actions import of_proposal, so_many, while_drawing
 from bot.desk import ALREADY, Caller, Proposal
 from bot.discord_http import NOBODY
 from bot.discord_reply import CONTENT, copyable, embeds, status_of, view
 from bot.errors import NotTaken, Told
 from bot.request import settings, shorten
-from bot.texts import say
 
 if TYPE_CHECKING:
     import discord
@@ -62,8 +61,7 @@ async def order_taken(interaction: Interaction, taken: Job | Proposal) -> None:
 async def ask(interaction: Interaction, job: Job) -> None:
     """Say how many pictures it would be, and of what."""
     prompts = [request.prompt for request in job.requests]
-    count = say(job.language, "That makes {count} pictures:", count=len(job.alone()))
-    content = shorten(f"{count}\n{copyable(shorten(chr(10).join(prompts), CONTENT // 3))}", CONTENT)
+    content = shorten(f"{so_many(job)}\n{copyable(shorten(chr(10).join(prompts), CONTENT // 3))}", CONTENT)
     await privately(interaction, content, view=view(of_proposal(job)))
 
 

@@ -11,9 +11,10 @@ from discord import ui
 from bot import actions, command
 from bot.actions import Action, Press
 from bot.courier import attempt
+from bot.deadline import left
 from bot.discord_answers import caller, language, order_taken, privately, tell
 from bot.discord_forms import AGAIN_ID, Draft, open_form
-from bot.discord_reply import COMMAND, commands_in, copyable, plain
+from bot.discord_reply import COMMAND, EMBED, RECIPE, commands_in, commands_of, copyable, plain, text_file
 from bot.errors import BadRequest, Busy, NotTaken, Refused, Told
 from bot.texts import Phrase, say
 from bot.upload import fetch
@@ -25,11 +26,12 @@ if TYPE_CHECKING:
     from bot.discord_answers import Interaction
     from bot.request import ImageRequest
 
-RECALL: Final = 0.8  # seconds to read a message's pictures: the desk needs the rest of what Discord waits
-HEAD: Final = 2**16  # bytes of a picture, in which its recipe is
+RECALL: Final = 0.8  # seconds to read a message's pictures: the desk needs the rest
+HEAD: Final = 2**18  # bytes: more than any recipe has, and a picture has its own at its beginning
 
 DISCARDED: Final = Phrase("Nothing is drawn.")
 DELETING: Final = Phrase("Deleted.")
+IN_FILE: Final = Phrase("It is too long to be shown here, and all of it is in this file.")
 
 
 class Pressed(ui.DynamicItem[ui.Button[ui.View]], template=actions.PATTERN):
@@ -72,7 +74,7 @@ class Strange(ui.DynamicItem[ui.Button[ui.View]], template=rf"(?!(?:{actions.PAT
 async def _draw(interaction: Interaction, press: Press) -> None:
     """Redraw, vary or upscale."""
     desk = interaction.client.desk
-    await order_taken(interaction, await desk.press(press, caller(interaction), _Recall(interaction)))
+    await order_taken(interaction, await desk.press(press, caller(interaction), Recall(interaction, interaction.message)))
 
 
 async def _confirm(interaction: Interaction, press: Press) -> None:
@@ -85,15 +87,18 @@ async def _discard(interaction: Interaction, _press: Press) -> None:
 
 
 async def _edit(interaction: Interaction, press: Press) -> None:
-    filled = await interaction.client.desk.edit(press, _Recall(interaction))
+    filled = await interaction.client.desk.edit(press, Recall(interaction, interaction.message))
     await open_form(interaction, Draft.typed(filled.pop("prompt"), filled))
 
 
 async def _details(interaction: Interaction, press: Press) -> None:
     """Show each command by itself, to be copied, and what else there is to say below."""
-    told = await interaction.client.desk.details(press, caller(interaction), _Recall(interaction))
-    lines = [copyable(line) if line.startswith(COMMAND) else plain(line) for line in told.splitlines()]
-    await privately(interaction, "\n".join(lines))
+    told = await interaction.client.desk.details(press, caller(interaction), Recall(interaction, interaction.message))
+    shown = "\n".join(copyable(line) if line.startswith(COMMAND) else plain(line) for line in told.splitlines())
+    if len(shown) <= EMBED:
+        await privately(interaction, shown)
+    else:
+        await privately(interaction, say(language(interaction.locale), IN_FILE), file=text_file(told))
 
 
 async def _cancel(interaction: Interaction, press: Press) -> None:
@@ -105,7 +110,7 @@ async def _delete(interaction: Interaction, press: Press) -> None:
     """Take the pictures off the message at once; the courier deletes the message itself, and the files that we keep."""
     assert interaction.message  # noqa: S101  a button is on a message
     who = caller(interaction, message=str(interaction.message.id))
-    await interaction.client.desk.delete(press, who, _Recall(interaction), _moderates(interaction))
+    await interaction.client.desk.delete(press, who, _moderates(interaction))
     words = say(language(interaction.locale), DELETING)
     await interaction.response.edit_message(content=words, attachments=[], embeds=[], view=None)
 
@@ -129,11 +134,18 @@ def _moderates(interaction: Interaction) -> Any:
     return moderates
 
 
-class _Recall:
+def press_in(message: discord.Message) -> Press | None:
+    """Return what the first button of ours in a message says, which names its job."""
+    buttons = (each for row in message.components for each in getattr(row, "children", ()))
+    return next((press for each in buttons if (press := Press.unpack(getattr(each, "custom_id", None) or ""))), None)
+
+
+class Recall:
     """Reads off a message what was asked for, where the store has forgotten it."""
 
-    def __init__(self, interaction: Interaction) -> None:
-        self._message, self._client = interaction.message, interaction.client
+    def __init__(self, interaction: Interaction, message: discord.Message | None) -> None:
+        """Take the message."""
+        self._message, self._client = message, interaction.client
 
     async def __call__(self) -> Sequence[ImageRequest]:
         """Return the requests, or none where the message does not say; raise `NotTaken` where it cannot be read just now."""
@@ -143,15 +155,18 @@ class _Recall:
             return []
         if commands := commands_in(self._message.embeds):
             return [command.read(each) for each in commands]
+        beside = [each for each in self._message.attachments if each.filename == RECIPE]
         try:
-            async with asyncio.timeout(RECALL):
-                heads = await asyncio.gather(*(self._head(each) for each in self._message.attachments))
-            requests = [recipe.inside(head) for head in heads]
+            async with asyncio.timeout(left(RECALL)):
+                contents = await asyncio.gather(*(self._content(each) for each in beside or self._message.attachments))
+            if beside:
+                return [command.read(each) for each in commands_of(contents[0].decode())]
+            requests = [recipe.inside(content) for content in contents]
         except (Busy, TimeoutError) as error:
             raise NotTaken from error
         except (Refused, BadRequest):
             return []
         return recipe.together(requests)
 
-    async def _head(self, attachment: discord.Attachment) -> bytes:
+    async def _content(self, attachment: discord.Attachment) -> bytes:
         return await fetch(self._client.session, attachment.url, origins=self._client.files, head=HEAD)

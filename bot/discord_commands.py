@@ -12,12 +12,14 @@ from discord import app_commands
 
 from bot import command, texts
 from bot.discord_answers import caller, language, privately, tell
+from bot.discord_buttons import Recall, press_in
 from bot.discord_forms import Draft, draw, open_form
 from bot.errors import BadRequest
 from bot.models import MODELS, ROWS
 from bot.request import LEAST_STRENGTH, MAX_PICTURES, PROMPT_LIMIT, SEEDS, UPSCALES, shorten
 from bot.styles import STYLES
 from bot.texts import ENGLISH, Phrase, say
+from bot.upload import TYPES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -29,7 +31,6 @@ MOST_STEPS: Final = max(row.max_inference_steps for row in ROWS.values())
 MOST_GUIDANCE: Final = max(row.max_guidance_scale for row in ROWS.values())
 CHOICES: Final = 25  # that Discord shows
 CHOICE: Final = 100  # characters
-PICTURES: Final = frozenset({"image/png", "image/jpeg", "image/webp", "image/gif"})
 
 OPTIONS: Final = ("n", "ar", "size", "seed", "no", "steps", "guidance", "model", "style", "strength", "upscale", "repeat")
 NOT_READABLE: Final = Phrase("That is not a picture that I can read. PNG, JPEG, WebP and GIF work.")
@@ -105,7 +106,7 @@ async def imagine(
 @app_commands.allowed_installs(guilds=True, users=True)
 async def imagine_form(interaction: Interaction, image: discord.Attachment | None = None) -> None:
     """Open the form, with what the person always wants in it."""
-    await _open(interaction, "", _address(image) if image else "")
+    await _open(interaction, {"prompt": ""}, _address(image) if image else "")
 
 
 @app_commands.command(name="imagine-settings", description=Phrase("What I add to all your commands: show it, or change it"))
@@ -146,22 +147,23 @@ async def imagine_help(interaction: Interaction) -> None:
 @app_commands.allowed_installs(guilds=True, users=True)
 async def imagine_this(interaction: Interaction, message: discord.Message) -> None:
     """Open the form with a message's words, and its picture to start from."""
-    picture = next((file for file in message.attachments if file.content_type in PICTURES), None)
-    words = message.clean_content
-    if message.author.id == interaction.application_id and picture:  # one of ours: the words above it are not all
-        words = command.typed(picture.description or "")
-    await _open(interaction, words, picture.url if picture else "")
+    picture = next((file for file in message.attachments if file.content_type in TYPES), None)
+    press = press_in(message) if message.author.id == interaction.application_id else None
+    filled = await interaction.client.desk.imagined(message.clean_content, press, Recall(interaction, message))
+    await _open(interaction, filled, picture.url if picture else "")
 
 
-async def _open(interaction: Interaction, words: str, start: str) -> None:
+async def _open(interaction: Interaction, filled: Mapping[str, str], start: str) -> None:
+    """Open the form with that in it, over the person's defaults."""
     desk = interaction.client.desk
-    defaults = await desk.defaults(caller(interaction))
-    await open_form(interaction, Draft.typed(words, {"model": desk.model} | defaults, start))
+    defaults = {"model": desk.model} | await desk.defaults(caller(interaction))
+    options = command.changed(defaults, {name: value for name, value in filled.items() if name != "prompt"})
+    await open_form(interaction, Draft.typed(filled["prompt"], options, start))
 
 
 def _address(image: discord.Attachment) -> str:
     """Return where a picture lies; say at once what will not do, before anything is promised."""
-    if image.content_type not in PICTURES:
+    if image.content_type not in TYPES:
         raise BadRequest(NOT_READABLE)
     return image.url
 

@@ -12,31 +12,33 @@ import json
 import logging
 import re
 import secrets
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Final
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import discord
 from discord import ui
 
 from bot import command
-from bot.courier import attempt
+from bot.courier import LOST_START, attempt
+from bot.deadline import left, left_to_answer
 from bot.discord_answers import caller, language, order_taken, tell
-from bot.errors import Told
+from bot.errors import NotTaken, Told
 from bot.models import MODELS
 from bot.request import shorten
 from bot.styles import STYLES
 from bot.texts import Phrase, say
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Awaitable, Iterable, Iterator, Mapping
 
     from bot.desk import Desk, Proposal
     from bot.discord_answers import Interaction
     from bot.request import Job
 
+T = TypeVar("T")
 log: Final = logging.getLogger(__name__)
 
-KEEPING: Final = 0.4  # seconds for a draft to be written down: Discord waits for our answer
+KEEPING: Final = 0.4  # seconds for a draft to be written down, or found
 LONGEST: Final = 4000  # characters that a field holds
 CHOICES: Final = 25  # that a menu holds
 ABOUT: Final = 100  # characters beside a choice
@@ -52,7 +54,7 @@ FORM: Final = re.compile(r"imagine:form:([0-9a-f]{24})?")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Draft:
-    """What stands in a form, and the address of a picture to start from."""
+    """What stands in a form, and the address of a picture to start from, which no field of a form holds."""
 
     prompt: str = ""
     no: str = ""
@@ -60,6 +62,7 @@ class Draft:
     style: str = ""
     flags: str = ""
     start: str = ""
+    start_in: str = ""  # the name of the draft that has the address, as long as this one has not
 
     @classmethod
     def typed(cls, prompt: str, options: Mapping[str, object], start: str = "") -> Draft:
@@ -75,24 +78,47 @@ class Draft:
         fields = {"no": self.no, "model": self.model, "style": self.style}
         return command.options_in(self.flags) | {name: value for name, value in fields.items() if value}
 
-    async def keep(self, desk: Desk) -> str:
-        """Keep it, and return by what name."""
+    async def keep(self, desk: Desk, seconds: float) -> str:
+        """Keep it, and return by what name. Raises `NotTaken` where that takes longer."""
         name = secrets.token_hex(12)
-        await desk.store.remember(f"draft {name}", json.dumps(asdict(self)))
+        await _soon(desk.store.remember(f"draft {name}", json.dumps(asdict(self))), seconds)
         return name
 
     @classmethod
     async def kept(cls, desk: Desk, name: str) -> Draft | None:
-        """Return what was kept by this name."""
-        found = await desk.store.recall(f"draft {name}")
+        """Return what was kept by this name. Raises `NotTaken` where that is not found in time."""
+        found = await _soon(desk.store.recall(f"draft {name}"), left(KEEPING))
         return cls(**json.loads(found)) if found else None
+
+    async def started(self, desk: Desk) -> Draft:
+        """Return it with the address of the picture to start from. Raises `LostStart` where nobody has that any more."""
+        if not self.start_in:
+            return self
+        earlier = await Draft.kept(desk, self.start_in)
+        if earlier is None:
+            raise LostStart
+        return await replace(self, start=earlier.start, start_in=earlier.start_in).started(desk)
+
+
+class LostStart(Told):
+    """The draft that had the picture to start from is gone."""
+
+    def __init__(self) -> None:
+        super().__init__(LOST_START)
+
+
+async def _soon(work: Awaitable[T], seconds: float) -> T:
+    found = await attempt(asyncio.wait_for(work, seconds))
+    if isinstance(found, Exception):
+        raise NotTaken from found
+    return found
 
 
 class Form(ui.Modal):
     """Everything about a picture, in the five fields that Discord allows."""
 
     def __init__(self, draft: Draft, language: str, name: str = "") -> None:
-        """Fill in a draft; `name` is of one that is kept, with what no field holds."""
+        """Fill in a draft; `name` is of the kept one that has the picture to start from."""
         super().__init__(title=say(language, TITLE), custom_id=f"imagine:form:{name}", timeout=None)
         self._name = name
         self.prompt = _text("prompt", draft.prompt, paragraph=True, required=True)
@@ -115,15 +141,13 @@ class Form(ui.Modal):
 
     async def on_submit(self, interaction: Interaction, /) -> None:  # type: ignore[override]
         """Draw it."""
-        desk = interaction.client.desk
-        kept = await Draft.kept(desk, self._name) if self._name else None
         typed = Draft(
             prompt=self.prompt.value,
             no=self.no.value,
             model=_chosen(self.model),
             style=_chosen(self.style),
             flags=self.flags.value,
-            start=kept.start if kept else "",
+            start_in=self._name,
         )
         await draw(interaction, typed)
 
@@ -158,14 +182,15 @@ class Again(ui.DynamicItem[ui.Button[ui.View]], template=AGAIN_ID):
         """Open the form."""
         draft = await attempt(Draft.kept(interaction.client.desk, self._name))
         if isinstance(draft, Draft):
-            await interaction.response.send_modal(Form(draft, language(interaction.locale), self._name))
+            name = self._name if draft.start or draft.start_in else ""
+            await interaction.response.send_modal(Form(draft, language(interaction.locale), name))
         else:
             await tell(interaction, draft or Told(LOST))
 
 
 async def open_form(interaction: Interaction, draft: Draft) -> None:
     """Open the form with a draft in it."""
-    name = await draft.keep(interaction.client.desk) if draft.start else ""
+    name = await draft.keep(interaction.client.desk, left(KEEPING)) if draft.start else ""
     await interaction.response.send_modal(Form(draft, language(interaction.locale), name))
 
 
@@ -175,10 +200,13 @@ async def draw(interaction: Interaction, draft: Draft, options: Mapping[str, obj
     What cannot be drawn is told to its writer, and nothing of it is lost.
     """
     try:
+        draft = await draft.started(interaction.client.desk)
         given = draft.options if options is None else options
         taken = await _order(interaction, draft, given, form=options is None)
     except command.HelpWanted:
         raise
+    except LostStart as lost:  # they can go on with what they typed, or attach it anew
+        await tell(interaction, lost, **await _way_back(interaction, replace(draft, start_in="")))
     except Told as refused:
         await tell(interaction, refused, **await _way_back(interaction, draft))
     else:
@@ -187,7 +215,7 @@ async def draw(interaction: Interaction, draft: Draft, options: Mapping[str, obj
 
 async def _way_back(interaction: Interaction, draft: Draft) -> dict[str, ui.View]:
     """Return the button that opens the form again, where what was typed can be kept."""
-    name = await attempt(asyncio.wait_for(draft.keep(interaction.client.desk), KEEPING))
+    name = await attempt(draft.keep(interaction.client.desk, left_to_answer(KEEPING)))
     if not isinstance(name, str):
         log.warning("a draft was not kept: %r", name)
         return {}

@@ -20,6 +20,7 @@ from discord.user import ClientUser
 from discord.webhook import async_ as webhooks
 from discord.webhook.async_ import AsyncDeferredLock, AsyncWebhookAdapter, async_context
 
+from bot.deadline import left_to_answer
 from bot.errors import Busy, NotTaken, Refused, retry_after
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ T = TypeVar("T")
 API_URL: Final = "https://discord.com/api/v10"
 FILES: Final = frozenset({"https://cdn.discordapp.com", "https://media.discordapp.net"})  # where Discord keeps people's files
 USUAL_LIMIT: Final = 10 * 2**20  # bytes of a file, where Discord does not say
-IN_TIME: Final = 2.5  # seconds: Discord waits for three
+IN_TIME: Final = 2.7  # seconds: Discord waits for three, and all that has a deadline is done by then
 NOBODY: Final = discord.AllowedMentions.none()
 
 
@@ -127,23 +128,31 @@ class Answer(AsyncWebhookAdapter):
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self._given: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
+        self._given: asyncio.Future[dict[str, Any] | None] = asyncio.get_running_loop().create_future()
 
     async def create_interaction_response(  # type: ignore[override]
-        self, interaction_id: int, _token: str, *, params: MultipartParameters, **_: Any
+        self, interaction_id: int, token: str, *, params: MultipartParameters, **how: Any
     ) -> dict[str, Any]:
-        """Stand in for the REST call; nothing here answers with a file, so the payload is all there is."""
+        """Stand in for the REST call; make it where there is a file, of which Discord takes little in an HTTP answer.
+
+        https://github.com/discord/discord-api-docs/issues/5925
+        """
+        if params.files:
+            call = super().create_interaction_response(interaction_id, token, params=params, **how)
+            posted: Any = await asyncio.wait_for(sent(call), left_to_answer(IN_TIME))
+            self._give(None)
+            return dict(posted)
         payload = dict(params.payload or {})
-        if not self._given.done():  # by our own patience
-            self._given.set_result(payload)
+        self._give(payload)
         return {"interaction": {"id": str(interaction_id), "type": payload["type"]}}
 
+    def _give(self, answer: dict[str, Any] | None) -> None:
+        if not self._given.done():  # by our own patience, which has told them that nobody can tell
+            self._given.set_result(answer)
+
     async def given(self) -> dict[str, Any] | None:
-        """Return the answer; None if there is none before Discord gives up."""
-        try:
-            return await asyncio.wait_for(self._given, IN_TIME)
-        except TimeoutError:
-            return None
+        """Return the answer, or None where Discord has it already. Raises `TimeoutError` before Discord gives up."""
+        return await asyncio.wait_for(self._given, IN_TIME)
 
 
 async def sent(call: Awaitable[T]) -> T:

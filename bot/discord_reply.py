@@ -20,7 +20,7 @@ from bot import command
 from bot.actions import offered, while_drawing
 from bot.courier import EDIT_EVERY, describe, summary
 from bot.discord_http import NOBODY, USUAL_LIMIT, sent
-from bot.errors import Busy, Refused, Undelivered
+from bot.errors import Busy, Refused, Told, Undelivered
 from bot.request import shorten
 from bot.texts import Phrase, say
 from bot.upload import fetch
@@ -44,10 +44,13 @@ LARGEST_REQUEST: Final = 25 * 2**20 - 2**16  # bytes, and some room for the word
 COMMAND: Final = "/imagine "
 EMBED: Final = 4096  # characters
 EMBEDS: Final = 6000  # characters of all together
+FILES: Final = 10  # of a message
+RECIPE: Final = "recipe.txt"
 
 STILL_KEPT: Final = Phrase("It is drawn, but I could not post it. An admin can fetch it: imagine show {id}")
 BELOW: Final = Phrase("It is below.")
 DIRECTLY: Final = Phrase("I sent it to you directly.")
+CUT: Final = Phrase("The recipe beside these pictures was too long for Discord and is cut off. Please type it again.")
 
 
 class Reply:
@@ -140,7 +143,9 @@ class Reply:
 
         share = min(limit, LARGEST_REQUEST // len(outcome.pictures))
         contents = [await asyncio.to_thread(smaller, picture.png, share) for picture in outcome.pictures]
-        return recipes(outcome.job), files(outcome.pictures, contents, "webp")
+        pictures = files(outcome.pictures, contents, "webp")
+        shown, more = recipes(outcome.job, room=len(pictures) < FILES)
+        return shown, pictures + more
 
     async def _close(self, words: Phrase) -> None:
         """Leave no answer that says we are still drawing, if that can still be helped."""
@@ -230,18 +235,32 @@ def files(pictures: Sequence[Picture], contents: Sequence[bytes], suffix: str) -
     ]
 
 
-def recipes(job: Job) -> list[discord.Embed]:
-    """Show the commands that draw a job's pictures again."""
+def recipes(job: Job, *, room: bool) -> tuple[list[discord.Embed], list[discord.File]]:
+    """Show the commands that draw a job's pictures again; what is too long goes into a file, where there is room for one."""
     commands = "\n".join(COMMAND + command.write(request) for request in job.requests)
-    return embeds(copyable(commands))
+    shown = copyable(commands)
+    if len(shown) > EMBED and room:
+        return [], [text_file(commands)]
+    return embeds(shown), []
+
+
+def text_file(text: str) -> discord.File:
+    """Put what is too long for a message into a file."""
+    return discord.File(io.BytesIO(text.encode()), RECIPE)
 
 
 def commands_in(shown: Sequence[discord.Embed]) -> list[str]:
-    """Return the commands that `recipes` has shown."""
+    """Return the commands that `recipes` has shown. Raises `Told` where it could not show them whole."""
     text = "".join(embed.description or "" for embed in shown)
+    if text.endswith("…"):  # which a command of ours in code is never at its end
+        raise Told(CUT)
     inside = text.removeprefix("```\n").removesuffix("\n```")
-    lines = inside.splitlines() if inside != text else re.sub(r"\\(.)", r"\1", text).splitlines()
-    return [line.removeprefix(COMMAND) for line in lines if line.startswith(COMMAND)]
+    return commands_of(inside if inside != text else re.sub(r"\\(.)", r"\1", text))
+
+
+def commands_of(text: str) -> list[str]:
+    """Return the commands that stand in a text, a line each."""
+    return [line.removeprefix(COMMAND) for line in text.splitlines() if line.startswith(COMMAND)]
 
 
 def embeds(text: str) -> list[discord.Embed]:

@@ -7,7 +7,8 @@ ImagineError
 │   ├── HelpWanted     they asked for help; the message is the help (in `command`, which knows it)
 │   ├── TooLarge       the machine's memory does not hold it, one picture at a time either
 │   ├── Spoilt         the model's numbers overflowed, and no picture came of it
-│   └── NotTaken       we could not write the job down, so nothing was promised
+│   ├── NotTaken       we could not write the job down, so nothing was promised
+│   └── Unsure         nobody could tell in time whether it was done, and it may yet be
 └── Undelivered    a platform did not take what we sent; logged, never shown
     ├── Busy           it asked us to wait, or the network failed: the same call may work later
     └── Refused        it said no, and would again: take the next way
@@ -67,6 +68,13 @@ class NotTaken(Told):
 
     def __init__(self, *_: object) -> None:
         super().__init__(Phrase("I could not take that just now. Please try again in a moment."))
+
+
+class Unsure(Told):
+    """It may be done, now or in a moment, or not: nobody could tell in time."""
+
+    def __init__(self, *_: object) -> None:
+        super().__init__(Phrase("That took too long, and I cannot tell whether it was done. Please look before you try again."))
 
 
 class Undelivered(ImagineError):

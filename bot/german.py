@@ -17,6 +17,12 @@ TEXTS: Final[dict[str, str]] = {
     "Draw {count} pictures": "{count} Bilder zeichnen",
     "Cancelling.": "Wird abgebrochen.",
     "Cancelled.": "Abgebrochen.",
+    "It is too long to be shown here, and all of it is in this file.": (
+        "Zum Zeigen ist es hier zu lang; in dieser Datei steht alles."
+    ),
+    "The recipe beside these pictures was too long for Discord and is cut off. Please type it again.": (
+        "Das Rezept bei diesen Bildern war für Discord zu lang und ist abgeschnitten. Bitte gib es noch einmal ein."
+    ),
     "I am already on it.": "Ich bin schon dabei.",
     "It is too late to cancel that: it is done.": "Zum Abbrechen ist es zu spät: Es ist fertig.",
     "Only who asked for it, or a moderator, can delete it.": "Löschen kann es nur, wer es bestellt hat, oder die Moderation.",
@@ -139,6 +145,9 @@ TEXTS: Final[dict[str, str]] = {
         "Das Bild, von dem es ausgehen soll, ist nicht mehr da. Bitte häng es noch einmal an."
     ),
     # What went wrong
+    "That took too long, and I cannot tell whether it was done. Please look before you try again.": (
+        "Das hat zu lange gedauert, und ich weiß nicht, ob es geschehen ist. Bitte sieh nach, bevor du es noch einmal versuchst."
+    ),
     "I could not take that just now. Please try again in a moment.": (
         "Das konnte ich gerade nicht annehmen. Bitte versuch es gleich noch einmal."
     ),
@@ -228,7 +237,6 @@ TEXTS: Final[dict[str, str]] = {
     "It is drawn, but I could not post it. An admin can fetch it: imagine show {id}": (
         "Es ist gezeichnet, aber ich konnte es nicht zeigen. Wer mich betreibt, kann es holen: imagine show {id}"
     ),
-    "That makes {count} pictures:": "Das werden {count} Bilder:",
     "That button is of another version of me. Please type your command again.": (
         "Dieser Knopf ist aus einer anderen Version von mir. Bitte gib den Befehl noch einmal ein."
     ),

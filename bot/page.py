@@ -18,7 +18,7 @@ from functools import cache
 from importlib import resources
 from typing import TYPE_CHECKING, Any, Final
 
-from bot.actions import Action, Press, of_proposal, offered, while_drawing
+from bot.actions import Action, Press, of_proposal, offered, so_many, while_drawing
 from bot.courier import Outcome, Pace, describe, summary
 from bot.desk import GONE, Caller, Proposal
 from bot.errors import Told
@@ -131,7 +131,7 @@ class Page:
         return {"told": await self._desk.details(press, caller, _nothing)}
 
     async def _delete(self, press: Press, caller: Caller) -> Answer:
-        await self._desk.delete(press, caller, _nothing, _nobody)
+        await self._desk.delete(press, caller, _nobody)
         return {"deleted": say(caller.language, DELETED)}
 
     async def _edit(self, press: Press, caller: Caller) -> Answer:
@@ -218,7 +218,7 @@ def _drawing(job: Job) -> Answer:
 def _question(job: Job) -> Answer:
     """Ask whether to draw so much."""
     return {
-        "question": say(job.language, "This makes {count} pictures.", count=len(job.alone())),
+        "question": so_many(job),
         "prompt": job.title,
         "buttons": _buttons(button for row in of_proposal(job) for button in row),
     }

@@ -22,14 +22,16 @@ from slack_sdk.web.async_client import AsyncWebClient
 from bot import command, slack_blocks, slack_form, slack_reply
 from bot.actions import Action, Press
 from bot.courier import Pace, attempt
+from bot.deadline import left, left_to_answer
 from bot.desk import Caller, Proposal
 from bot.errors import BadRequest, Stranger, Told, Undelivered
-from bot.request import PROMPT_LIMIT, Job, settings
+from bot.request import Job, settings
 from bot.slack_blocks import escape
 from bot.slack_form import Form
 from bot.slack_people import People
 from bot.slack_reply import DRAWING, Line, Reply, post, preview_name, privately, respond, sent
 from bot.texts import Phrase, say
+from bot.upload import TYPES
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -57,9 +59,11 @@ THIS: Final = "imagine_this"  # the shortcut of a message
 NEW: Final = "imagine_new"  # the shortcut from anywhere
 
 STATUSES: Final = 35  # a minute: Slack takes 50 edits and more, and the outcomes come first
-IN_TIME: Final = 1.5  # seconds for what we say or open before we answer; Slack waits for three in all
+OPENING: Final = 1.5  # seconds for a form to open
+SAYING: Final = 0.8  # seconds for words to one person, by one way
 SAID: Final = {None, "file_share", "thread_broadcast"}  # the subtypes of messages in which people say something
 
+UNHEARD: Final = BoltResponse(status=503, body="")  # where Slack does not take our words, its own say that something is wrong
 TOO_SLOW: Final = Phrase("The form did not open in time. Please try again.")
 
 
@@ -124,7 +128,7 @@ class Slack:
         """Take a command. Only the person who gave it sees the answer, and they see it at once."""
         try:
             address = {"channel": body["channel_id"], "response_url": body["response_url"]}
-            caller = await self._caller(body["team_id"], body["user_id"], body["trigger_id"], context, address)
+            caller = await self._caller(body["user_id"], body["trigger_id"], context, address)
         except KeyError as missing:
             return BoltResponse(status=400, body=f"no {missing} in this command")
         text = slack_blocks.unescape(body.get("text", ""))
@@ -142,24 +146,31 @@ class Slack:
 
     async def _empty(self, ack: Ack, trigger_id: str, caller: Caller) -> BoltResponse:
         """Answer a command without words: with the form."""
-        if await self._opened(trigger_id, Form(flags=await self._desk.defaults(caller)), caller):
-            return await ack()
-        return await ack(text=escape(say(caller.language, TOO_SLOW)))
+        try:
+            await self._open(trigger_id, Form(flags=await self._desk.defaults(caller)), caller)
+        except Told as told:
+            return await ack(text=escape(told.into(caller.language)))
+        return await ack()
 
     async def _pressed(self, ack: Ack, body: Body, context: Context) -> BoltResponse:
         """Take a press of a button."""
         [action, *_] = body["actions"]
         if press := Press.unpack(action.get("action_id", "")):
             address = _pressed_in(body, press, action.get("value", ""))
-            caller = await self._caller(body["team"]["id"], body["user"]["id"], body["trigger_id"], context, address)
-            try:
-                await self._act(press, caller, body)
-            except Told as told:
-                await self._tell(caller, {"text": escape(told.into(caller.language))})
+            caller = await self._caller(body["user"]["id"], body["trigger_id"], context, address)
+            told = await self._acted(press, caller, body)
+            if told and not await self._tell(caller, told):
+                return UNHEARD
         return await ack()
 
-    async def _act(self, press: Press, caller: Caller, body: Body) -> None:
-        """Do what a button says."""
+    async def _acted(self, press: Press, caller: Caller, body: Body) -> Mapping[str, Any] | None:
+        """Do what a button says; return what is to be said to who pressed it."""
+        try:
+            return await self._act(press, caller, body)
+        except Told as told:
+            return {"text": escape(told.into(caller.language))}
+
+    async def _act(self, press: Press, caller: Caller, body: Body) -> Mapping[str, Any] | None:
 
         async def recall() -> Sequence[ImageRequest]:
             return slack_blocks.recall(body.get("message"))
@@ -170,14 +181,13 @@ class Slack:
         match press.action:
             case Action.EDIT:
                 form = slack_form.of(await self._desk.edit(press, recall))
-                if not await self._opened(body["trigger_id"], form, caller):
-                    raise Told(TOO_SLOW)
+                await self._open(body["trigger_id"], form, caller)
             case Action.DETAILS:
-                await self._tell(caller, slack_blocks.details(await self._desk.details(press, caller, recall)))
+                return slack_blocks.details(await self._desk.details(press, caller, recall))
             case Action.CANCEL:
                 await self._desk.cancel(press, caller, moderator)  # its message says so itself
             case Action.DELETE:
-                await self._desk.delete(press, caller, recall, moderator)
+                await self._desk.delete(press, caller, moderator)
             case Action.DRAW:
                 await self._desk.confirm(press, caller)
                 await self._take_back(caller)
@@ -185,6 +195,7 @@ class Slack:
                 await self._take_back(caller)
             case _:
                 await self._desk.press(press, caller, recall)
+        return None
 
     async def _asked_for_the_form(self, ack: Ack, body: Body, context: Context) -> BoltResponse:
         """Open the form, with the words and the picture of a message where it is a message's shortcut."""
@@ -194,17 +205,28 @@ class Slack:
             "thread": _thread_of(message, message.get("ts", "")),
             "response_url": body.get("response_url", ""),
         }
-        caller = await self._caller(body["team"]["id"], body["user"]["id"], body["trigger_id"], context, address)
-        words = command.typed(slack_blocks.unmark(message.get("text", ""))[:PROMPT_LIMIT])
-        form = Form(prompt=words, flags=await self._desk.defaults(caller), file=_picture_in(message))
-        if not await self._opened(body["trigger_id"], form, caller) and address["channel"]:
-            await self._tell(caller, {"text": escape(say(caller.language, TOO_SLOW))})
+        caller = await self._caller(body["user"]["id"], body["trigger_id"], context, address)
+        try:
+            await self._open(body["trigger_id"], await self._form_for(message, caller), caller)
+        except Told as told:
+            if not (address["channel"] and await self._tell(caller, {"text": escape(told.into(caller.language))})):
+                return UNHEARD
         return await ack()
+
+    async def _form_for(self, message: Body, caller: Caller) -> Form:
+        """Fill in a form with a message."""
+
+        async def recall() -> Sequence[ImageRequest]:
+            return slack_blocks.recall(message)
+
+        text = slack_blocks.unmark(message.get("text", ""))
+        filled = await self._desk.imagined(text, slack_blocks.press_in(message), recall)
+        return slack_form.of(filled, await self._desk.defaults(caller), _picture_in(message))
 
     async def _filled_in(self, ack: Ack, body: Body, context: Context) -> BoltResponse:
         """Take a form; what is wrong is said beside its field, and nothing of it is lost."""
         filled = slack_form.read(body)
-        caller = await self._caller(body["team"]["id"], body["user"]["id"], body["view"]["id"], context, filled.address)
+        caller = await self._caller(body["user"]["id"], body["view"]["id"], context, filled.address)
         try:
             ordered = await self._desk.order(filled.text, caller, options=filled.options, form=True)
         except command.HelpWanted:
@@ -220,11 +242,11 @@ class Slack:
     async def _confirmed(self, ack: Ack, body: Body, context: Context) -> BoltResponse:
         """Draw what a form has proposed."""
         job_id, address = slack_form.proposed(body)
-        caller = await self._caller(body["team"]["id"], body["user"]["id"], body["view"]["id"], context, address)
+        caller = await self._caller(body["user"]["id"], body["view"]["id"], context, address)
         try:
             await self._desk.confirm(Press(action=Action.DRAW, job_id=job_id, asker=body["user"]["id"]), caller)
         except Told as told:
-            await self._tell(caller, {"text": escape(told.into(caller.language))})
+            return await ack(response_action="update", view=slack_form.refused(body, told.into(caller.language)))
         return await ack(response_action="clear")
 
     async def _written(self, ack: Ack, body: Body, context: Context) -> BoltResponse:
@@ -233,9 +255,9 @@ class Slack:
         if event.get("bot_id") or event.get("subtype") not in SAID or not event.get("user"):
             return await ack()
         address, options = {"channel": event["channel"], "thread": event.get("thread_ts", "")}, {}
-        if file := _picture_in(event):
+        if file := _picture_in(event) or _file_in(event):
             address["file"], options["image"] = file, secrets.token_hex(12)
-        caller = await self._caller(body["team_id"], event["user"], body["event_id"], context, address)
+        caller = await self._caller(event["user"], body["event_id"], context, address)
         try:
             taken = await self._take(slack_blocks.unmark(event.get("text", ""), _own_name(body)), caller, options)
         except Told as told:
@@ -246,8 +268,9 @@ class Slack:
 
     # What they have in common
 
-    async def _caller(self, team: str, user: str, interaction: str, context: Context, address: Mapping[str, str]) -> Caller:
+    async def _caller(self, user: str, interaction: str, context: Context, address: Mapping[str, str]) -> Caller:
         """Say who asks, and where they are answered."""
+        team = _team(context)
         return Caller(
             claim=f"slack:{team}:{interaction}",
             platform="slack",
@@ -264,35 +287,40 @@ class Slack:
         ordered = await self._desk.order(text, caller, options=options)
         return ordered if isinstance(ordered, Job) else slack_blocks.question(ordered)
 
-    async def _opened(self, trigger_id: str, form: Form, caller: Caller) -> bool:
-        """Open the form; return whether Slack did."""
+    async def _open(self, trigger_id: str, form: Form, caller: Caller) -> None:
+        """Open the form. Raises `Told` where Slack did not."""
         view = slack_form.view(form, caller.reply_to, caller.language)
-        return await self._in_time(sent(self._line.client.views_open(trigger_id=trigger_id, view=view)))
+        client = self._line.client
+        if not await self._in_time(lambda: sent(client.views_open(trigger_id=trigger_id, view=view)), left(OPENING)):
+            raise Told(TOO_SLOW)
 
-    async def _tell(self, caller: Caller, message: Mapping[str, Any]) -> None:
-        """Say something to a person alone, where they asked."""
+    async def _tell(self, caller: Caller, message: Mapping[str, Any]) -> bool:
+        """Say something to a person alone, where they asked; return whether Slack took it."""
         address = caller.reply_to
-        if address.get("response_url") and await self._in_time(
-            respond(self._line.session, address, {"response_type": "ephemeral", **message})
-        ):
-            return
-        await self._in_time(sent(privately(self._line.client, address, **message)))
+        private = {"response_type": "ephemeral", **message}
+        if address.get("response_url") and await self._say(lambda: respond(self._line.session, address, private)):
+            return True
+        return await self._say(lambda: sent(privately(self._line.client, address, **message)))
 
     async def _take_back(self, caller: Caller) -> None:
         """Delete the private words whose button was pressed."""
-        await self._in_time(post(self._line.session, caller.reply_to["response_url"], json={"delete_original": True}))
+        url = caller.reply_to["response_url"]
+        await self._say(lambda: post(self._line.session, url, json={"delete_original": True}))
 
-    async def _in_time(self, call: Awaitable[Any]) -> bool:
+    async def _say(self, call: Callable[[], Awaitable[Any]]) -> bool:
+        return await self._in_time(call, left_to_answer(SAYING))
+
+    async def _in_time(self, call: Callable[[], Awaitable[Any]], seconds: float) -> bool:
         """Make a call before we answer, unless it takes too long; return whether it worked."""
-        failure = await attempt(asyncio.wait_for(_done(call), IN_TIME))
+        failure = await attempt(asyncio.wait_for(_done(call), seconds))
         if failure:
             unexpected = None if isinstance(failure, Undelivered | TimeoutError) else failure
             log.warning("Slack did not take what we said at once: %r", failure, exc_info=unexpected)
         return failure is None
 
 
-async def _done(call: Awaitable[Any]) -> None:
-    await call
+async def _done(call: Callable[[], Awaitable[Any]]) -> None:
+    await call()
 
 
 async def _unread(error: Exception) -> BoltResponse:
@@ -305,6 +333,14 @@ def _authorize(token: str) -> Callable[..., Awaitable[AuthorizeResult]]:
         return AuthorizeResult(enterprise_id=enterprise_id, team_id=team_id, bot_token=token)
 
     return authorize
+
+
+def _team(context: Context) -> str:
+    """Return where we are installed: in a workspace, or in a whole organisation, where Slack may not say which workspace."""
+    team = context.get("enterprise_id") if context.get("is_enterprise_install") else context.get("team_id")
+    if not team:
+        raise KeyError("team_id")
+    return str(team)
 
 
 def _pressed_in(body: Body, press: Press, value: str) -> dict[str, str]:
@@ -328,10 +364,14 @@ def _thread_of(message: Mapping[str, Any], ts: str) -> str:
 
 def _picture_in(message: Mapping[str, Any]) -> str:
     """Return Slack's id of the first picture in a message: one that a person attached, or one that we have shown."""
-    files: Sequence[Mapping[str, Any]] = message.get("files") or ()
-    pictures = [file for file in files if str(file.get("mimetype", "")).startswith("image/")]
+    files = [file for file in message.get("files") or () if (file.get("mimetype") or "image/png") in TYPES]  # or not yet known
     shown = [block["slack_file"] for block in message.get("blocks") or () if "slack_file" in block]
-    return next((str(file["id"]) for file in (*pictures, *files, *shown) if file.get("id")), "")
+    return next((str(file["id"]) for file in (*files, *shown) if file.get("id")), "")
+
+
+def _file_in(message: Mapping[str, Any]) -> str:
+    """Return Slack's id of the first file that somebody attached to their words; if it is no picture, they are told so."""
+    return next((str(file["id"]) for file in message.get("files") or () if file.get("id")), "")
 
 
 def _own_name(body: Body) -> str:

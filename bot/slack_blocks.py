@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import MISSING, asdict, fields
 from typing import TYPE_CHECKING, Any, Final
 
-from bot.actions import Action, Button, Press, of_proposal, offered, while_drawing
+from bot.actions import Action, Button, Press, of_proposal, offered, so_many, while_drawing
 from bot.courier import summary
 from bot.request import ImageRequest, shorten
 from bot.texts import Phrase, say
@@ -57,8 +57,7 @@ def outcome(ended: Outcome, images: Sequence[Mapping[str, Any]], hint: str, *, s
     title = shorten(job.title, SHOWN)
     blocks = [prompt(title, asked_by=job.reply_to["user"])]
     shown = zip(ended.pictures, images, strict=True)
-    described = SHOWN if slim else ALT_TEXT
-    blocks += [_image(picture, image, index, job, described) for index, (picture, image) in enumerate(shown)]
+    blocks += [_image(picture, image, index, job, slim=slim) for index, (picture, image) in enumerate(shown)]
     blocks.append(context(summary(ended)))
     if hint:
         blocks.append({"type": "context", "elements": [{"type": "mrkdwn", "text": hint}]})
@@ -72,8 +71,7 @@ def outcome(ended: Outcome, images: Sequence[Mapping[str, Any]], hint: str, *, s
 def question(proposal: Proposal) -> dict[str, Any]:
     """Ask whether to draw so much."""
     job = proposal.job
-    title, count = shorten(job.title, SHOWN), len(job.alone())
-    words = say(job.language, "This makes {count} pictures.", count=count)
+    title, words = shorten(job.title, SHOWN), so_many(job)
     blocks = [prompt(title), context(words), *actions(of_proposal(job), language=job.language)]
     return {"text": f"{escape(title)}: {escape(words)}", "blocks": blocks}
 
@@ -133,12 +131,12 @@ def _button(button: Button, value: str, language: str) -> dict[str, Any]:
     return shown
 
 
-def _image(picture: Picture, image: Mapping[str, Any], index: int, job: Job, described: int) -> dict[str, Any]:
+def _image(picture: Picture, image: Mapping[str, Any], index: int, job: Job, *, slim: bool) -> dict[str, Any]:
     request = picture.request
-    block = {"type": "image", "alt_text": shorten(request.prompt, described), **image}
+    block = {"type": "image", "alt_text": shorten(request.prompt, SHOWN if slim else ALT_TEXT), **image}
     if len(job.alone()) > 1:  # the number is the one on its buttons
         seed = request.variation_seed if request.variation_strength else request.seed
-        told = shorten(request.prompt, SHOWN) if job.others else say(job.language, "seed {seed}", seed=seed)
+        told = shorten(request.prompt, SHOWN) if job.others and not slim else say(job.language, "seed {seed}", seed=seed)
         block["title"] = plain(f"{index + 1} · {told}")
     return block
 
@@ -155,15 +153,23 @@ def _carry(blocks: Sequence[Mapping[str, Any]], packed: str) -> None:
             button["value"] = part
 
 
+def press_in(message: Mapping[str, Any]) -> Press | None:
+    """Return what the first button of ours in a message says, which names its job; None in a message that is not ours."""
+    return next((press for button in _buttons(message) if (press := _press(button))), None)
+
+
 def recall(message: Mapping[str, Any] | None) -> Sequence[ImageRequest]:
     """Read off a message what was asked for; nothing where it does not say."""
-    blocks = [block for block in (message or {}).get("blocks", ()) if block["type"] == "actions"]
-    buttons = [button for block in blocks for button in block["elements"]]
+    buttons = _buttons(message or {})
     carrying = [button for button in buttons if (press := _press(button)) and press.action is not Action.DELETE]
     packed = "".join(button.get("value", "") for button in carrying)
     with suppress(ValueError, TypeError, zlib.error):
         return _unpack(packed)
     return ()
+
+
+def _buttons(message: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+    return [each for block in message.get("blocks") or () if block["type"] == "actions" for each in block["elements"]]
 
 
 def _press(button: Mapping[str, Any]) -> Press | None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from bot import command
+from bot.actions import so_many
 from bot.models import MODELS
 from bot.request import LEAST_STRENGTH, MAX_PICTURES, SEEDS, USUAL_STRENGTH, shorten
 from bot.slack_blocks import LABEL, plain
@@ -32,6 +33,8 @@ FILETYPES: Final = ["png", "jpg", "jpeg", "webp", "gif"]
 PLACE: Final = "place"
 START: Final = "start"
 UPLOAD: Final = "upload_picture"
+REASON: Final = "reason"
+ASKING: Final = ("type", "callback_id", "title", "submit", "close", "private_metadata")
 HIDDEN: Final = ("vary", "image")  # flags that have no field of their own
 
 
@@ -44,9 +47,11 @@ class Form:
     file: str = ""  # Slack's id of a picture that can be started from
 
 
-def of(filled: Mapping[str, str]) -> Form:
-    """Return a form with all of that in it, as `command.filled` writes it."""
-    return Form(prompt=filled["prompt"], flags={**filled, "style": filled["style"] or NONE})
+def of(filled: Mapping[str, str], defaults: Mapping[str, str] | None = None, file: str = "") -> Form:
+    """Return a form with that in it, as `command.filled` writes it, over somebody's defaults; `file` can be started from."""
+    flags = command.changed(defaults or {}, filled)
+    plain_too = {"style": filled["style"] or NONE} if "style" in filled else {}
+    return Form(prompt=filled["prompt"], flags=flags | plain_too, file=file)
 
 
 def view(form: Form, address: Mapping[str, str], language: str) -> dict[str, Any]:
@@ -100,8 +105,6 @@ def _about_pictures(form: Form, words: _Words) -> Iterator[dict[str, Any]]:
 def confirmation(proposal: Proposal) -> dict[str, Any]:
     """Write the modal that asks, on top of the form, whether to draw so much."""
     job = proposal.job
-    count = len(job.alone())
-    words = say(job.language, "This makes {count} pictures.", count=count)
     return {
         "type": "modal",
         "callback_id": CONFIRMED,
@@ -109,8 +112,19 @@ def confirmation(proposal: Proposal) -> dict[str, Any]:
         "submit": plain(say(job.language, Phrase("Draw"))),
         "close": plain(say(job.language, Phrase("Back"))),
         "private_metadata": json.dumps({"proposal": job.id, "address": dict(job.reply_to)}),
-        "blocks": [{"type": "section", "text": plain(words)}, {"type": "section", "text": plain(shorten(job.title, LONGEST))}],
+        "blocks": [
+            {"type": "section", "text": plain(so_many(job))},
+            {"type": "section", "text": plain(shorten(job.title, LONGEST))},
+        ],
     }
+
+
+def refused(body: Mapping[str, Any], words: str) -> dict[str, Any]:
+    """Write the modal that asked once more, below what stood in its way: so the form under it stays as it was filled in."""
+    shown = body["view"]
+    asked = [block for block in shown["blocks"] if block["block_id"] != REASON]
+    reason = {"type": "section", "block_id": REASON, "text": plain(words)}
+    return {name: shown[name] for name in ASKING} | {"blocks": [reason, *asked]}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from bot.courier import attempt
+from bot.errors import NotTaken, Refused
 from bot.slack_reply import sent
 from bot.texts import ENGLISH, language
 
@@ -34,7 +35,7 @@ class Person:
     """What we know of somebody, and until when."""
 
     language: str
-    looks_after: frozenset[str]  # workspaces
+    looks_after: frozenset[str] | None  # workspaces, and organisations of them; None where Slack has not said so yet
     until: float
 
 
@@ -60,8 +61,16 @@ class People:
         return known.language
 
     async def is_moderator(self, user: str, team: str) -> bool:
-        """Return whether somebody is an admin or owner of this workspace; those of others are guests in shared channels."""
-        return team in (await self._about(user)).looks_after
+        """Return whether somebody is an admin or owner of this workspace; those of others are guests in shared channels.
+
+        Raises `NotTaken` where Slack does not say: an admin is not to be told that only admins may.
+        """
+        about = await self._about(user)
+        if about.looks_after is None:
+            about = await asyncio.shield(self._ask(user))
+        if about.looks_after is None:
+            raise NotTaken
+        return team in about.looks_after
 
     async def _about(self, user: str) -> Person:
         known = self._known.get(user)
@@ -90,7 +99,15 @@ class People:
         if isinstance(answer, Exception):
             log.info("nothing is known of somebody: %r", answer)
             before = self._known.get(user)
-            return Person(before.language if before else ENGLISH, frozenset(), time.monotonic() + UNKNOWN_FOR)
+            looks_after = frozenset[str]() if isinstance(answer, Refused) else None  # what it refuses, it will not say later
+            return Person(before.language if before else ENGLISH, looks_after, time.monotonic() + UNKNOWN_FOR)
         about: Mapping[str, Any] = answer["user"]
-        looks_after = {about.get("team_id", "")} if about.get("is_admin") or about.get("is_owner") else ()
-        return Person(language(about.get("locale")), frozenset(looks_after), time.monotonic() + KNOWN_FOR)
+        return Person(language(about.get("locale")), _looked_after_by(about), time.monotonic() + KNOWN_FOR)
+
+
+def _looked_after_by(about: Mapping[str, Any]) -> frozenset[str]:
+    """Return the workspace and the organisation in which somebody is an admin or owner."""
+    in_all: Mapping[str, Any] = about.get("enterprise_user") or {}
+    if not any(who.get(role) for who in (about, in_all) for role in ("is_admin", "is_owner")):
+        return frozenset()
+    return frozenset({about.get("team_id", ""), in_all.get("enterprise_id", "")})

@@ -115,8 +115,8 @@ class Store(Protocol):
     async def recall(self, name: str) -> str | None:
         """Return what was last written down under a name."""
 
-    async def once(self, name: str) -> bool:
-        """Return True to the first who asks with this name, and False to all others."""
+    async def first(self, name: str, who: str) -> str:
+        """Return who was the first to ask with this name."""
 
     async def keep_file(self, name: str, content: bytes) -> None:
         """Keep a picture that is no job's outcome, under a name made of hexadecimal digits, in place of what was there."""
@@ -234,9 +234,11 @@ class LocalStore:
         await asyncio.to_thread(shutil.rmtree, self._pictures / job_id, ignore_errors=True)
 
     async def cancel(self, job_id: str) -> None:
-        await self.note(job_id, cancelled=True)
-        if job_id in self._cancelled:
-            self._cancelled[job_id].set()
+        try:
+            await self.note(job_id, cancelled=True)
+        finally:  # who waits no longer for its being written down cannot keep it from being so
+            if job_id in self._cancelled:
+                self._cancelled[job_id].set()
 
     async def cancelled(self, job_id: str) -> None:
         try:
@@ -258,9 +260,16 @@ class LocalStore:
         found = await self._in_thread(lambda: self._database.execute(query, (name,)).fetchone())
         return found[0] if found else None
 
-    async def once(self, name: str) -> bool:
-        insert = "INSERT INTO papers (name, text, made, forever) VALUES (?, '', ?, 0) ON CONFLICT (name) DO NOTHING"
-        return bool(await self._write(lambda database: database.execute(insert, (f"once {name}", time.time())).rowcount))
+    async def first(self, name: str, who: str) -> str:
+        insert = "INSERT INTO papers (name, text, made, forever) VALUES (?, ?, ?, 0) ON CONFLICT (name) DO NOTHING"
+        holder = "SELECT text FROM papers WHERE name = ?"
+        name = f"once {name}"
+
+        def write(database: sqlite3.Connection) -> str:
+            database.execute(insert, (name, who, time.time()))
+            return str(database.execute(holder, (name,)).fetchone()[0])
+
+        return await self._write(write)
 
     async def keep_file(self, name: str, content: bytes) -> None:
         def write() -> None:
@@ -384,7 +393,7 @@ class ModalStore:
         await self._append(job_id, {"facts": facts})
 
     async def finish(self, job_id: str, outcome: str) -> None:
-        await self._append(job_id, {"outcome": outcome})
+        await self._append(job_id, {"outcome": outcome}, least=1)  # behind a beginning that may yet be on its way
         self._lengths.pop(job_id, None)
         await self._strike(job_id)
 
@@ -436,7 +445,8 @@ class ModalStore:
             else:
                 job_id, _, number = rest.partition(" ")
                 logs.setdefault(job_id, {})[int(number)] = json.loads(entry)
-        oldest_first = sorted(claims.keys() & logs.keys(), key=claims.__getitem__)
+        begun = {job_id for job_id, log in logs.items() if 0 in log}
+        oldest_first = sorted(claims.keys() & begun, key=claims.__getitem__)
         return [[logs[job_id][number] for number in sorted(logs[job_id])] for job_id in oldest_first]
 
     async def keep(self, job_id: str, pictures: Sequence[Picture]) -> None:
@@ -486,8 +496,9 @@ class ModalStore:
         text: str | None = await self._jobs.get.aio(f"paper {name}")
         return text
 
-    async def once(self, name: str) -> bool:
-        return bool(await self._jobs.put.aio(f"once {name}", "", skip_if_exists=True))
+    async def first(self, name: str, who: str) -> str:
+        taken = await self._jobs.put.aio(f"once {name}", who, skip_if_exists=True)
+        return who if taken else str(await self._jobs.get.aio(f"once {name}"))
 
     async def keep_file(self, name: str, content: bytes) -> None:
         await self._pictures.put.aio(f"file {name}", content)
@@ -503,9 +514,9 @@ class ModalStore:
         logs = await self._logs()
         return [_replay(log) for log in logs if log[0]["job"]["request"].get("image") == image]
 
-    async def _append(self, job_id: str, entry: Mapping[str, Any]) -> None:
+    async def _append(self, job_id: str, entry: Mapping[str, Any], least: int = 0) -> None:
         text = json.dumps({**entry, "made": time.time_ns()})
-        number = self._lengths.get(job_id) or len(await self._log(job_id))
+        number = self._lengths.get(job_id) or max(least, len(await self._log(job_id)))
         while number and not await self._jobs.put.aio(f"job {job_id} {number}", text, skip_if_exists=True):
             number += 1  # somebody else wrote that one
         self._lengths[job_id] = max(self._lengths.get(job_id, 0), number + bool(number))

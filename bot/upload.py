@@ -20,6 +20,7 @@ LARGEST: Final = 20_000_000  # bytes
 MOST_PIXELS: Final = 50_000_000  # what a good telephone makes; a small file can claim to have many more
 SIDE: Final = 2048  # pixels: no model starts from more
 FORMATS: Final = ("PNG", "JPEG", "WEBP", "GIF")
+TYPES: Final = frozenset(f"image/{each.lower()}" for each in FORMATS)
 CHUNK: Final = 2**16  # bytes
 
 _ONE_AT_A_TIME: Final = ThreadPoolExecutor(1, "vet")

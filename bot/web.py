@@ -23,7 +23,7 @@ from fastapi.sse import EventSourceResponse
 from pydantic import BaseModel, Field
 from slack_bolt.adapter.fastapi.async_handler import AsyncSlackRequestHandler
 
-from bot import __version__, command, page, texts, upload
+from bot import __version__, command, deadline, page, texts, upload
 from bot.desk import Caller
 from bot.discord import Discord
 from bot.errors import BadRequest, Stranger, Told
@@ -97,6 +97,7 @@ def collect_rarely() -> None:
 
 async def slack_events(request: Request) -> Response:
     """Take a command, a press, a form, a shortcut or an event. https://docs.slack.dev/interactivity"""
+    deadline.begin()
     slack = _on(_parts(request).slack)
     slack.verify(request.headers, await _body(request))
     _content_type(request, FORM, JSON)
@@ -109,11 +110,13 @@ async def slack_events(request: Request) -> Response:
 
 async def discord_interactions(request: Request) -> Response:
     """Take an interaction. https://discord.com/developers/docs/interactions/overview"""
+    deadline.begin()
     discord = _on(_parts(request).discord)
     body = await _body(request)
     discord.verify(request.headers, body)
     _content_type(request, JSON)
-    return JSONResponse(await discord.answer(body))
+    answer = await discord.answer(body)
+    return Response(status_code=HTTPStatus.ACCEPTED) if answer is None else JSONResponse(answer)
 
 
 async def health(request: Request) -> Mapping[str, Any]:

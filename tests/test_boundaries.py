@@ -16,7 +16,7 @@ BOT = ROOT / "bot"
 
 CORE = {"errors", "models", "request", "texts"}
 DOCTOR = {"doctor.finding", "doctor.setup", "doctor.ask"}
-EDGE = CORE | {"actions", "command", "courier", "desk", "store", "styles", "upload"}
+EDGE = CORE | {"actions", "command", "courier", "deadline", "desk", "store", "styles", "upload"}
 
 DISCORD = {f"discord_{room}" for room in ("answers", "buttons", "commands", "forms", "http", "reply")}
 
@@ -43,7 +43,8 @@ MAP: dict[str, tuple[set[str], set[str]]] = {
     "upload": (CORE, {"aiohttp", "PIL"}),
     "courier": (CORE | {"store", "upload"}, set()),
     "actions": (CORE | {"courier"}, set()),
-    "desk": (CORE | {"actions", "command", "courier", "store"}, set()),
+    "deadline": (set(), set()),
+    "desk": (CORE | {"actions", "command", "courier", "deadline", "store"}, set()),
     "slack_blocks": (EDGE, set()),
     "slack_form": (EDGE | {"slack_blocks", "styles"}, set()),
     "slack_reply": (EDGE | {"slack_blocks", "upload"}, {"slack_sdk", "aiohttp"}),
@@ -52,12 +53,12 @@ MAP: dict[str, tuple[set[str], set[str]]] = {
         EDGE | {"slack_blocks", "slack_form", "slack_people", "slack_reply"},
         {"slack_sdk", "slack_bolt", "aiohttp"},
     ),
-    "discord_http": (CORE | {"desk"}, {"discord", "aiohttp"}),
+    "discord_http": (CORE | {"deadline", "desk"}, {"discord", "aiohttp"}),
     "discord_reply": (EDGE | {"discord_http", "recipe"}, {"discord"}),
     "discord_answers": (EDGE | {"discord_http", "discord_reply"}, {"discord"}),
     "discord_forms": (EDGE | {"discord_answers"}, {"discord"}),
     "discord_buttons": (EDGE | {"discord_answers", "discord_forms", "discord_reply", "recipe"}, {"discord"}),
-    "discord_commands": (EDGE | {"discord_answers", "discord_forms"}, {"discord"}),
+    "discord_commands": (EDGE | {"discord_answers", "discord_buttons", "discord_forms"}, {"discord"}),
     "discord": (EDGE | DISCORD, {"discord", "nacl", "aiohttp"}),
     "page": (EDGE, set()),
     "web": (EDGE | {"slack", "discord", "page", "bot"}, {"fastapi", "pydantic", "slack_bolt"}),

@@ -12,7 +12,7 @@ import pytest
 from bot import command
 from bot.actions import Action, Press
 from bot.desk import Caller, Desk, Proposal
-from bot.errors import BadRequest, NotTaken, Told
+from bot.errors import BadRequest, NotTaken, Told, Unsure
 from bot.request import ImageRequest, Job, Picture
 from bot.store import LocalStore
 from tests.fakes.generator import plain
@@ -125,18 +125,38 @@ async def test_a_button_is_answered_in_time_where_nothing_is_remembered_in_time(
     async def hang(*_: object) -> None:
         await asyncio.Event().wait()
 
-    for name in ("record", "recall", "once"):
+    for name in ("record", "recall", "first"):
         monkeypatch.setattr(house.store, name, hang)
     assert await house.desk.is_new("x")
     for pressed in (
         house.desk.press(button(job, Action.REDRAW), ann(), nothing),
         house.desk.details(button(job, Action.DETAILS), ann(), nothing),
         house.desk.cancel(button(job, Action.CANCEL), ann(), no),
-        house.desk.delete(button(job, Action.DELETE), ann(), nothing, no),
+        house.desk.delete(button(job, Action.DELETE), ann(), no),
         house.desk.confirm(button(job, Action.DRAW), ann()),
     ):
         with pytest.raises(NotTaken):
             await pressed
+
+
+async def test_what_may_or_may_not_be_done_is_said_to_be_so(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    job = await house.ordered("a fox")
+    monkeypatch.setattr("bot.desk.TAKE_BACK", 0.01)
+    monkeypatch.setattr("bot.desk.RECALL", 0.05)
+
+    async def hang(*_: object, **__: object) -> None:
+        await asyncio.Event().wait()
+
+    for name in ("cancel", "remember", "finish"):
+        monkeypatch.setattr(house.store, name, hang)
+    house.fails = OSError("no")
+    for done in (
+        house.desk.cancel(button(job, Action.CANCEL), ann(), no),
+        house.desk.settings("settings --n 2", ann()),
+        house.ordered("a fox"),  # it was written down, and that it is not owed was not
+    ):
+        with pytest.raises(Unsure):
+            await done
 
 
 async def test_several_pictures_are_drawn_once_somebody_says_yes(house: House) -> None:
@@ -183,6 +203,51 @@ async def test_a_double_click_is_one_press(house: House) -> None:
     )
     assert sum(isinstance(outcome, Job) for outcome in outcomes) == 1
     assert {str(outcome) for outcome in outcomes if isinstance(outcome, Exception)} == {"I am already on it."}
+
+
+async def test_a_press_that_failed_may_be_pressed_again_at_once(house: House) -> None:
+    job = await house.ordered("a fox")
+    redraw = button(job, Action.REDRAW)
+    house.fails = OSError("no")
+    for _ in range(2):
+        with pytest.raises(NotTaken):
+            await house.desk.press(redraw, ann(), nothing)
+    house.fails = None
+    outcomes = await asyncio.gather(*(house.desk.press(redraw, ann(), nothing) for _ in range(3)), return_exceptions=True)
+    assert [type(outcome) for outcome in outcomes if not isinstance(outcome, Job)] == [Told] * 2
+    assert len(house.jobs) == 2
+
+
+async def test_a_press_that_was_refused_for_one_that_failed_holds_up_nobody(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job, now = await house.ordered("a fox"), 1000.0
+    begun, failing = asyncio.Event(), asyncio.Event()
+    monkeypatch.setattr("bot.desk.time.time", lambda: now)
+    redraw = button(job, Action.REDRAW)
+
+    async def fail(_: Job) -> None:
+        begun.set()
+        await failing.wait()
+        raise OSError("no")
+
+    first = asyncio.create_task(Desk(house.store, fail, "sketch").press(redraw, ann(), nothing))
+    await begun.wait()
+    now = 1003.0
+    with pytest.raises(Told, match="already on it"):
+        await house.desk.press(redraw, ann(), nothing)
+    failing.set()
+    with pytest.raises(NotTaken):
+        await first
+    now = 1004.0
+    assert await house.desk.press(redraw, ann(), nothing)
+
+
+async def test_a_press_that_can_never_be_done_says_so_each_time(house: House) -> None:
+    job = await house.ordered("a fox --upscale 2")
+    for _ in range(2):
+        with pytest.raises(Told, match="as large as"):
+            await house.desk.press(button(job, Action.UPSCALE), ann(), nothing)
 
 
 async def test_a_press_that_is_sent_again_gets_the_same_job(house: House) -> None:
@@ -254,10 +319,10 @@ async def test_only_who_asked_or_a_moderator_may_delete(house: House) -> None:
     job = await house.ordered("a fox")
     press = button(job, Action.DELETE)
     with pytest.raises(Told, match="Only who asked"):
-        await house.desk.delete(press, bob(), nothing, no)
-    errand = await house.desk.delete(press, bob(), nothing, yes)
+        await house.desk.delete(press, bob(), no)
+    errand = await house.desk.delete(press, bob(), yes)
     assert (errand.errand, errand.reply_to["target"]) == ("delete", job.id)
-    assert (await house.desk.delete(press, ann(), nothing, no)).errand == "delete"
+    assert (await house.desk.delete(press, ann(), no)).errand == "delete"
 
 
 async def test_a_person_is_remembered_by_name_and_place(house: House) -> None:

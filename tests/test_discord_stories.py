@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import io
+import re
 import shutil
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -13,13 +14,14 @@ import pytest
 from PIL import Image
 
 from bot import command, recipe
+from bot.store import LocalStore
 from tests.conftest import environment, serving, until
 from tests.fakes.discord_forms import prefilled
 from tests.fakes.discord_world import Access, ChannelType, Message
 from tests.fakes.faults import Fault
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
 
     from bot.request import ImageRequest
@@ -249,6 +251,73 @@ async def test_a_variation_of_a_variation_goes_on_from_the_one_that_was_chosen(h
     assert command.write(house.drawn[-1]) in told
 
 
+# When what we remember in is slow
+
+
+@contextmanager
+def slow(seconds: float, way: str = "_in_thread") -> Iterator[None]:
+    """Let whatever is read and written be long in coming back."""
+    with pytest.MonkeyPatch.context() as patched:
+        quickly = getattr(LocalStore, way)
+
+        async def slowly(store: LocalStore, work: Any) -> Any:
+            found = await quickly(store, work)
+            await asyncio.sleep(seconds)
+            return found
+
+        patched.setattr(LocalStore, way, slowly)
+        yield
+
+
+@pytest.mark.parametrize("label", ["Redraw", "Vary", "Upscale"])
+async def test_whoever_is_told_no_gets_nothing_drawn_and_may_press_again_at_once(
+    label: str, house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    message = await house.imagine()
+    monkeypatch.setattr("bot.deadline.DOING", 0.2)  # which two writes do not fit in
+    monkeypatch.setattr("bot.desk.TAKE_BACK", 2)
+    with slow(0.12):
+        answer = await house.click(message, label)
+        assert answer.told == "I could not take that just now. Please try again in a moment."
+        await house.idle()
+    monkeypatch.undo()
+    assert len(house.drawn) == 1
+    assert (await house.press(message, label)).pictures
+    assert len(house.drawn) == 2
+
+
+@pytest.mark.parametrize("label", ["Redraw", "Edit", "Delete", "Correct it"])
+async def test_however_slow_it_is_there_is_an_answer_in_time(label: str, house: House) -> None:
+    message = await house.imagine()
+    if label == "Correct it":
+        refused = await house.discord.imagine(house.url, {"prompt": "a fox", "steps": 9999})
+        assert refused.message
+        message = refused.message
+    with slow(0.39):
+        assert (await house.click(message, label)).status == 200
+
+
+async def test_a_form_whose_picture_is_not_found_in_time_is_not_lost(house: House) -> None:
+    opened = await house.discord.choose(house.url, house.discord.say("a fox", files={"a.png": photo()}))
+    with slow(1), pytest.MonkeyPatch.context() as patched:
+        patched.setattr("bot.discord_forms.left_to_answer", lambda _: 5)
+        refused = await house.discord.submit(house.url, opened, {"Settings": "--strength 0.3"})
+    assert refused.told == "I could not take that just now. Please try again in a moment."
+    assert refused.message
+    again = await house.click(refused.message, "Correct it")
+    await house.outcome(await house.discord.submit(house.url, again))
+    assert house.drawn[0].strength == 0.3
+    assert house.generator.started_from[0]
+
+
+async def test_a_cancel_that_may_be_done_is_not_said_to_have_failed(house: House) -> None:
+    message = await held_up(house)
+    with slow(1, "_write"):
+        assert "I cannot tell whether it was done" in (await house.click(message, "Cancel")).told
+    house.generator.gate.set()
+    await until(lambda: "Cancelled." in message.content)
+
+
 # When everything is forgotten
 
 
@@ -331,6 +400,68 @@ async def test_pictures_too_large_become_smaller_ones_whose_recipe_is_beside_the
     await house.forget()
     await house.press(message, "Vary 4")
     assert (house.drawn[-1].prompt, house.drawn[-1].seed) == ("a `red` fox", 10)
+
+
+# What Discord shows no more than a part of: of a fence, of marks that are escaped, and of much in few letters.
+LONG = ("x" * 2000, "[```]" * 400, "🦊" * 1900)
+
+
+@pytest.mark.parametrize("words", LONG)
+async def test_what_details_cannot_show_is_in_a_file(words: str, house: House) -> None:
+    message = await house.imagine(words, no=words)
+    again = await house.imagine(read_as_typed(await house.click(message, "Details")))
+    assert house.drawn[0] == house.drawn[1]
+    assert again.pictures == message.pictures
+
+
+@pytest.mark.parametrize("fault", [Fault.SERVER_ERROR, Fault.RESET, Fault.HANG])
+async def test_a_file_that_discord_does_not_take_is_said_to_be_so(fault: Fault, house: House) -> None:
+    message = await house.imagine("x" * 2000, no="y" * 2000)
+    house.discord.faults.next("create_interaction_response", fault, times=9)
+    assert (await house.click(message, "Details")).told == "I could not take that just now. Please try again in a moment."
+
+
+def read_as_typed(details: Answer) -> str:
+    """Return the command that somebody copies from their details."""
+    assert details.message
+    if not details.message.attachments:
+        shown = details.message.content or "".join(embed["description"] for embed in details.message.embeds)
+        fenced = re.fullmatch(r"```\n(.*)\n```", shown)
+        return fenced[1] if fenced else re.sub(r"\\(.)", r"\1", shown)
+    assert details.message.content == "It is too long to be shown here, and all of it is in this file."
+    [file] = details.message.attachments
+    assert (file.filename, details.status) == ("recipe.txt", 202)
+    return file.content.decode()
+
+
+async def smaller(house: House, words: str, n: int) -> Message:
+    """Draw two prompts so that their pictures do not fit a message."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("bot.discord_reply.LARGEST_REQUEST", 600)
+        asked = await house.discord.imagine(house.url, {"prompt": f"{words[:1990]} {{a,b}}", "no": words, "n": n})
+        assert asked.message
+        message = await house.press(asked.message, f"Draw {2 * n} pictures")
+    assert len(message.pictures) == 2 * n
+    assert message.attachments[0].filename.endswith(".webp")
+    await house.forget()
+    return message
+
+
+@pytest.mark.parametrize("words", ["x" * 1000, *LONG])
+async def test_what_stands_beside_smaller_pictures_is_whole(words: str, house: House) -> None:
+    message = await smaller(house, words, 1)
+    _, second = house.drawn
+    await house.press(message, "Vary 2")
+    assert (house.drawn[-1].prompt, house.drawn[-1].negative_prompt) == (second.prompt, second.negative_prompt)
+
+
+async def test_a_recipe_that_was_cut_off_draws_nothing_else(house: House) -> None:
+    message = await smaller(house, "x" * 2000, 5)  # with as many files as a message holds
+    for label in ("Redraw", "Details", "Edit"):
+        assert "is cut off. Please type it again." in (await house.click(message, label)).told
+    await house.click(message, "Delete")
+    await house.idle()
+    assert message.deleted
 
 
 async def test_all_of_a_message_fits_one_request(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -450,7 +581,7 @@ async def test_a_message_is_deleted_by_the_bot_where_the_press_has_expired(house
 
 async def test_several_prompts_are_drawn_once_they_are_confirmed(house: House) -> None:
     asked = await house.discord.imagine(house.url, {"prompt": "a {red,blue} fox in {snow,rain}", "seed": 7, "n": 2})
-    assert asked.told.startswith("That makes 8 pictures:")
+    assert asked.told.startswith("This makes 8 pictures.")
     assert "a red fox in snow\na red fox in rain" in asked.told
     assert asked.message
     await house.restart()
@@ -709,15 +840,23 @@ async def test_fetching_a_picture_gets_over_faults(house: House) -> None:
 
 
 async def test_a_message_is_imagined_with_its_words_and_its_picture(house: House) -> None:
-    said = house.discord.say("a fox <@1> --n 2", files={"a.png": photo()})
+    said = house.discord.say("a fox <@1> --n 2 {x}", files={"a.pdf": b"%PDF-1.7", "a.png": photo()})
     opened = await house.discord.choose(house.url, said)
     assert prefilled(opened.modal)["What you want to see"].startswith("a fox ")
     await house.restart()
-    message = await house.outcome(await house.discord.submit(house.url, opened, {"Settings": "--strength 0.3"}))
+    await house.outcome(await house.discord.submit(house.url, opened, {"Settings": "--strength 0.3"}))
     (request,) = house.drawn
-    assert (request.n, request.strength) == (2, 0.3)
+    assert (request.n, request.strength) == (1, 0.3)
+    assert request.prompt.endswith(" --n 2 {x}")
     assert house.generator.started_from[0]
-    assert len(message.pictures) == 2
+
+
+@pytest.mark.parametrize("said", ["/imagine a fox --n 2", "/imagine prompt: a fox --n 2"])
+async def test_a_command_that_somebody_wrote_is_imagined_as_one(said: str, house: House) -> None:
+    opened = await house.discord.choose(house.url, house.discord.say(said))
+    assert prefilled(opened.modal)["What you want to see"] == "a fox --n 2"
+    await house.outcome(await house.discord.submit(house.url, opened))
+    assert (house.drawn[0].prompt, house.drawn[0].n) == ("a fox", 2)
 
 
 async def test_a_picture_without_words_opens_the_form_with_it(house: House) -> None:
@@ -739,9 +878,31 @@ async def test_a_recipe_that_starts_from_a_picture_finds_it_again(house: House) 
     assert house.generator.started_from[0]
 
 
-async def test_one_of_our_own_pictures_is_imagined_with_its_prompt(house: House) -> None:
-    opened = await house.discord.choose(house.url, await house.imagine("a *red* \\{x,y} \\--fox"))
-    assert prefilled(opened.modal)["What you want to see"] == "a *red* \\{x,y} \\--fox"
+@pytest.mark.parametrize("forgotten", [False, True])
+async def test_one_of_our_own_pictures_is_imagined_with_all_that_belongs_to_it(forgotten: bool, house: House) -> None:
+    await house.discord.imagine(house.url, {"n": 2, "ar": "1:1", "style": "neon"}, name="imagine-settings")
+    words = "a *red* \\{x,y} \\--fox" + "x" * 1500  # which alt text does not hold
+    message = await house.imagine(words, no="blur", style="oil", ar="3:2", seed=7, guidance=2)
+    if forgotten:
+        await house.forget()
+    opened = await house.discord.choose(house.url, message)
+    assert prefilled(opened.modal) == {
+        "What you want to see": words,
+        "What to leave out": "blur",
+        "Model": "sketch",
+        "Style": "oil",
+        "Settings": "--size 320x224" if forgotten else "--n 2 --size 320x224",
+    }
+    await house.outcome(await house.discord.submit(house.url, opened))
+    assert house.generator.started_from[-1]
+
+
+async def test_a_message_of_ours_without_a_picture_is_imagined_with_its_words(house: House) -> None:
+    message = await held_up(house)
+    opened = await house.discord.choose(house.url, message)
+    assert prefilled(opened.modal)["What you want to see"] == "a fox"
+    house.generator.gate.set()
+    await house.idle()
 
 
 async def test_a_message_of_many_words_fits_the_form(house: House) -> None:
@@ -758,6 +919,20 @@ async def test_nothing_is_lost_where_a_picture_and_a_wrong_value_come_together(h
     again = await house.click(refused.message, "Correct it")
     await house.outcome(await house.discord.submit(house.url, again, {"Settings": "--strength 0.7"}))
     assert house.generator.started_from[0]
+
+
+async def test_where_the_picture_of_a_form_is_gone_it_is_said_and_nothing_else_is_drawn(house: House) -> None:
+    opened = await house.discord.choose(house.url, house.discord.say("a fox", files={"a.png": photo()}))
+    await house.forget()
+    refused = await house.discord.submit(house.url, opened, {"Style": "oil"})
+    assert refused.told == "The picture to start from is not here any more. Please attach it again."
+    assert refused.message
+    assert not house.drawn
+    again = await house.click(refused.message, "Correct it")
+    assert prefilled(again.modal)["Style"] == "oil"
+    await house.forget()
+    await house.outcome(await house.discord.submit(house.url, again))
+    assert [(request.prompt, request.image) for request in house.drawn] == [("a fox, oil painting", "")]
 
 
 # Where people are

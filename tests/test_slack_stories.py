@@ -223,6 +223,15 @@ async def test_what_is_too_long_for_a_message_goes_without_what_it_can_do_withou
     assert len(house.drawn) == 2
 
 
+async def test_ten_long_prompts_fit_a_message_too(house: House, slack: SlackServer) -> None:
+    slack.most_in_blocks = 12_000
+    async with house.opened() as service:
+        ack = await slack.command(service.url, f"{'x' * 1900} {{a,b,c,d,e,f,g,h,i,j}}")
+        assert ack.message
+        await slack.click(service.url, ack.message, "Draw 10 pictures")
+    assert house.newest().via == "api"
+
+
 async def test_others_may_go_on_but_not_delete_unless_they_look_after_all(house: House, slack: SlackServer) -> None:
     message = await house.command("a red fox")
     await house.click(message, "Redraw", user="U2")
@@ -236,6 +245,41 @@ async def test_others_may_go_on_but_not_delete_unless_they_look_after_all(house:
         assert house.told(stranger)[-1] == DELETED
     assert not message.deleted
     await house.click(message, "Delete", user="U3")
+    assert message.deleted
+
+
+async def test_where_it_is_installed_in_a_whole_organisation_all_of_it_works(house: House, slack: SlackServer) -> None:
+    slack.organisation = "E0ORG"
+    slack.add_person("U5", is_admin=True, team="T0OTHER")  # of another organisation
+    message = await house.command("a red fox")
+    await house.click(message, "Redraw")
+    await house.click(message, "Edit")
+    await house.submit()
+    async with house.opened() as service:
+        await slack.mention(service.url, "a red fox")
+        await slack.message_shortcut(service.url, "imagine_this", message)
+        await slack.close(service.url, slack.modal)
+        await slack.shortcut(service.url, "imagine_new")
+        await slack.close(service.url, slack.modal)
+    assert len(house.drawn) == 4
+    for stranger in ("U2", "U5"):
+        await house.click(message, "Delete", user=stranger)
+        assert house.told(stranger) == [DELETED]
+    await house.click(message, "Delete", user="U3")
+    await house.click(house.newest(), "Delete")
+    assert len(house.shown()) == 2
+
+
+@pytest.mark.parametrize("fault", [Fault.HANG, Fault.SERVER_ERROR])
+async def test_an_admin_is_not_taken_for_anybody_where_slack_is_slow_to_tell(
+    fault: Fault, house: House, slack: SlackServer
+) -> None:
+    message = await house.command("a red fox")
+    async with house.opened() as service:
+        slack.faults.next("users.info", fault, times=2)
+        await slack.click(service.url, message, "Delete", user="U3")
+        assert house.told("U3") == ["I could not take that just now. Please try again in a moment."]
+        await slack.click(service.url, message, "Delete", user="U3")
     assert message.deleted
 
 
@@ -363,6 +407,55 @@ async def test_in_bad_weather_each_step_still_ends_once(seed: int, house: House,
     assert len(house.shown()) == 4
     await house.click(message, "Delete")
     assert message.deleted
+
+
+# When Slack itself is slow
+
+
+SAYING = ("users.info", "response_url", "chat.postEphemeral", "views.open")
+
+
+@pytest.mark.parametrize("label", ["Details", "Edit"])
+async def test_where_slack_hangs_a_press_is_answered_in_time_and_slack_is_let_to_say_that_it_failed(
+    label: str, house: House, slack: SlackServer
+) -> None:
+    message = await house.command("a red fox")
+    async with house.opened() as service:
+        for method in SAYING:
+            slack.faults.next(method, Fault.HANG)
+        assert (await slack.click(service.url, message, label)).status == 503
+        assert (await slack.click(service.url, message, label)).status == 200
+
+
+async def test_where_slack_hangs_whatever_else_people_do_is_answered_in_time(house: House, slack: SlackServer) -> None:
+    message = slack.write("a fox")
+    async with house.opened() as service:
+        asked = await slack.command(service.url, "a {red,blue} fox")
+        assert asked.message
+        for method in SAYING:
+            slack.faults.next(method, Fault.HANG, times=9)
+        acks = [
+            await slack.command(service.url, "", user="U3"),
+            await slack.mention(service.url, "help", user="U4"),
+            await slack.message_shortcut(service.url, "imagine_this", message, user="U2"),
+            await slack.click(service.url, asked.message, "Draw 2 pictures"),
+        ]
+        assert [ack.status for ack in acks] == [200, 200, 503, 200]
+        slack.faults.clear()
+
+
+async def test_whoever_is_told_no_gets_nothing_drawn_and_may_press_again_at_once(
+    house: House, slack: SlackServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    message = await house.command("a red fox")
+    async with house.opened() as service:
+        with monkeypatch.context() as patched:
+            patched.setattr("bot.desk.HAND_OVER", 0.0)
+            await slack.click(service.url, message, "Redraw")
+        assert house.told("U1") == ["I could not take that just now. Please try again in a moment."]
+        await slack.click(service.url, message, "Redraw")
+    assert len(house.drawn) == 2
+    assert len(house.told("U1")) == 1
 
 
 # Ways in
@@ -560,6 +653,26 @@ async def test_the_form_asks_before_it_draws_many(house: House, slack: SlackServ
     assert len(house.newest().pictures) == 3
 
 
+async def test_what_was_typed_outlives_an_order_of_many_that_was_not_taken(
+    house: House, slack: SlackServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with house.opened() as service:
+        await slack.command(service.url, "")
+    form = slack.modal
+    await house.submit({"prompt": "a {red,blue} fox", "steps": "5"})
+    with monkeypatch.context() as patched:
+        patched.setattr("bot.desk.HAND_OVER", 0.0)
+        for _ in range(2):
+            await house.submit()
+            assert slack.modal.plain.count("I could not take that just now.") == 1
+            assert "This makes 2 pictures." in slack.modal.plain
+    assert form.is_open
+    assert (value(form, "prompt"), value(form, "steps")) == ("a {red,blue} fox", "5")
+    await house.submit()
+    assert not any(view.is_open for view in slack.views)
+    assert len(house.newest().pictures) == 2
+
+
 async def test_the_shortcut_from_anywhere_asks_where_to_post(house: House, slack: SlackServer) -> None:
     async with house.opened() as service:
         await slack.shortcut(service.url, "imagine_new", user="U2")
@@ -581,6 +694,45 @@ async def test_imagine_this_takes_a_messages_words_and_picture(house: House, sla
         assert [bool(start) for start in service.generator.started_from] == [True]
     assert (house.drawn[0].prompt, house.drawn[0].strength) == ("a <fox> --sede", 0.5)
     assert house.newest().thread_ts == root.ts
+
+
+@pytest.mark.parametrize("said", ["/imagine a fox --n 2", "/imagine prompt: a fox --n 2"])
+async def test_a_command_that_somebody_wrote_is_imagined_as_one(said: str, house: House, slack: SlackServer) -> None:
+    async with house.opened() as service:
+        await slack.message_shortcut(service.url, "imagine_this", slack.write(said))
+    assert value(slack.modal, "prompt") == "a fox --n 2"
+    await house.submit()
+    assert (house.drawn[0].prompt, house.drawn[0].n) == ("a fox", 2)
+
+
+@pytest.mark.parametrize("forgotten", [False, True])
+async def test_one_of_our_own_pictures_is_imagined_with_all_that_belongs_to_it(
+    forgotten: bool, house: House, slack: SlackServer
+) -> None:
+    async with house.opened() as service:
+        await slack.command(service.url, "settings --n 2 --ar 1:1 --style neon")
+    words = "a *red* \\{x,y} \\--fox" + "x" * 1500  # which the message does not show
+    message = await house.command(f"{words} --no blur --style oil --ar 3:2 --seed 7 --n 1")
+    if forgotten:
+        house.forget()
+    async with house.opened() as service:
+        await slack.message_shortcut(service.url, "imagine_this", message)
+    held = [value(slack.modal, name) for name in ("prompt", "no", "style", "shape", "model", "n", "seed", "start")]
+    assert held == [words, "blur", "oil", "size 320x224", "sketch", None if forgotten else "2", None, ["2"]]
+    async with house.opened() as service:
+        await slack.submit(service.url, slack.modal)
+        await until(lambda: not service.desk_is_busy())
+        assert service.generator.started_from[0]
+
+
+async def test_only_pictures_of_a_message_are_offered_to_start_from(house: House, slack: SlackServer) -> None:
+    message = slack.write("a fox", files=[slack.attach("a.pdf", b"%PDF-1.7"), a_picture(slack)])
+    async with house.opened() as service:
+        await slack.message_shortcut(service.url, "imagine_this", slack.write("a fox", files=[message.files[0]]))
+        assert "start" not in slack.modal.inputs
+        await slack.close(service.url, slack.modal)
+        await slack.message_shortcut(service.url, "imagine_this", message)
+        assert value(slack.modal, "start") == ["2"]
 
 
 async def test_imagine_this_works_on_a_picture_of_ours_and_without_the_picture_too(house: House, slack: SlackServer) -> None:
@@ -805,7 +957,8 @@ async def test_no_secret_is_logged_in_any_of_it(house: House, slack: SlackServer
     message = await house.command("a red fox", channel="G2")
     for method in ("response_url", "views.open", "users.info", "files.info"):
         slack.faults.next(method, Fault.SERVER_ERROR)
-    acks = [await house.click(message, label) for label in ("Details", "Edit", "Delete")]
+    async with house.opened() as service:
+        acks = [await slack.click(service.url, message, label) for label in ("Details", "Edit", "Delete")]
     assert caplog.text
     for secret in (slack.token, slack.signing_secret, *(secret for a in acks for secret in (a.response_url, a.trigger_id))):
         assert secret not in caplog.text

@@ -287,8 +287,9 @@ async def test_a_paper_is_what_was_last_written_on_it(reopened: Opener) -> None:
 
 
 async def test_only_the_first_of_many_is_the_first(store: Store) -> None:
-    assert sum(await asyncio.gather(*(store.once("a press") for _ in range(50)))) == 1
-    assert await store.once("another")
+    told = await asyncio.gather(*(store.first("a press", f"{number}") for number in range(50)))
+    assert len(set(told)) == 1
+    assert [await store.first("a press", "late"), await store.first("another", "late")] == [told[0], "late"]
 
 
 async def test_a_file_is_what_was_last_kept(store: Store) -> None:
@@ -319,7 +320,7 @@ async def test_it_is_known_which_jobs_start_from_a_picture(store: Store) -> None
 
 async def test_papers_and_files_are_no_jobs(store: Store) -> None:
     await store.remember("job x", "y")
-    await store.once("claim x")
+    await store.first("claim x", "y")
     await store.keep_file("0" * 24, b"")
     assert await store.unfinished() == []
 
@@ -580,6 +581,17 @@ async def test_a_job_whose_courier_dies_just_after_its_end_is_not_waited_for(far
         await ModalStore(far.jobs, None, immortal).finish(job.id, "posted")
     assert await far.store.unfinished() == []
     assert [name async for name in far.waiting.keys.aio()] == []
+
+
+async def test_a_job_that_is_taken_back_before_its_writing_lands_stays_so(far: Far) -> None:
+    job = a_job()
+    await far.store.finish(job.id, "not taken")
+    assert await far.store.record(job.id) is None
+    await far.store.claim(job)
+    record = await far.store.record(job.id)
+    assert record is not None
+    assert record.outcome == "not taken"
+    assert await far.store.unfinished() == []
 
 
 async def test_one_look_serves_all_who_wait_to_hear_of_a_cancel(far: Far, monkeypatch: pytest.MonkeyPatch) -> None:

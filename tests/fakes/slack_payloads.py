@@ -30,7 +30,7 @@ def command(world: World, text: str, *, user: str, channel: str, name: str = "/i
         "text": text,
         "api_app_id": world.app_id,
         "is_enterprise_install": "false",
-    }
+    } | ({"enterprise_id": world.organisation, "is_enterprise_install": "true"} if world.organisation else {})
 
 
 def click(world: World, message: Message, button: dict[str, Any], user: str) -> dict[str, Any]:
@@ -105,8 +105,8 @@ def callback(world: World, event: dict[str, Any]) -> dict[str, Any]:
         "event_id": f"Ev{number:09}",
         "event_time": int(world.clock()),
         "authorizations": [
-            {"enterprise_id": None, "team_id": world.team_id, "user_id": world.bot_user_id}
-            | {"is_bot": True, "is_enterprise_install": False}
+            {"enterprise_id": world.organisation or None, "team_id": world.team_id, "user_id": world.bot_user_id}
+            | {"is_bot": True, "is_enterprise_install": bool(world.organisation)}
         ],
         "is_ext_shared_channel": False,
         "event_context": f"4-{number}",
@@ -172,9 +172,9 @@ def _about(world: World, kind: str, user: str) -> dict[str, Any]:
         "user": {"id": user, "username": user.lower(), "name": user.lower(), "team_id": world.team_id},
         "api_app_id": world.app_id,
         "token": "deprecated-verification-token",
-        "team": {"id": world.team_id, "domain": "fake"},
-        "enterprise": None,
-        "is_enterprise_install": False,
+        "team": None if world.organisation else {"id": world.team_id, "domain": "fake"},
+        "enterprise": {"id": world.organisation, "name": "fake"} if world.organisation else None,
+        "is_enterprise_install": bool(world.organisation),
     }
 
 

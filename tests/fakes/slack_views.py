@@ -105,6 +105,10 @@ def read_answer(world: World, view: View, body: Any) -> dict[str, str]:
     if action == "push" and body.keys() == {"response_action", "view"}:
         show(world, view.user, view.channel, body["view"]).below = view
         return {}
+    if action == "update" and body.keys() == {"response_action", "view"}:
+        check(body["view"])
+        change(world, view, body["view"])
+        return {}
     if action != "errors" or body.keys() != {"response_action", "errors"}:
         raise Refusal("invalid_answer", f"A form was answered with {str(body)[:200]}.")
     errors: dict[str, str] = body["errors"]

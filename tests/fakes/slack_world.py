@@ -247,6 +247,7 @@ class World:
     """Everything the workspace holds, and every mistake the app made."""
 
     team_id: str = "T0TEAM"
+    organisation: str = ""  # an Enterprise Grid, where the app is installed in all of it
     app_id: str = "A0APP"
     bot_user_id: str = "U0BOT"
     token: str = "xoxb-1-2-fake"
