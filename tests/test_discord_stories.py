@@ -263,6 +263,7 @@ async def test_whoever_is_told_no_gets_nothing_drawn_and_may_press_again_at_once
 ) -> None:
     message = await house.imagine()
     monkeypatch.setattr("bot.deadline.DOING", 0.3)
+    monkeypatch.setattr("bot.desk.TAKE_BACK", 2)
     with slow(0.12):
         answer = await house.click(message, label)
         assert answer.told == "I could not take that just now. Please try again in a moment."
