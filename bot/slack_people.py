@@ -106,8 +106,7 @@ class People:
 
 
 def _looked_after_by(about: Mapping[str, Any]) -> frozenset[str]:
-    """Return the workspace and the organisation in which somebody is an admin or owner."""
+    """Return where somebody is an admin or owner: in their workspace, in the whole organisation, in both or in neither."""
     in_all: Mapping[str, Any] = about.get("enterprise_user") or {}
-    if not any(who.get(role) for who in (about, in_all) for role in ("is_admin", "is_owner")):
-        return frozenset()
-    return frozenset({about.get("team_id", ""), in_all.get("enterprise_id", "")})
+    places = ((about, "team_id"), (in_all, "enterprise_id"))
+    return frozenset(who[place] for who, place in places if who.get("is_admin") or who.get("is_owner"))

@@ -312,7 +312,7 @@ async def _user_info(world: World, sent: Arguments) -> dict[str, Any]:
         "deleted": False,
     }
     if world.organisation and not person.team:
-        about["enterprise_user"] = {"enterprise_id": world.organisation, "is_admin": False, "is_owner": False}
+        about["enterprise_user"] = {"enterprise_id": world.organisation, "is_admin": person.is_admin_of_all, "is_owner": False}
     about |= {"is_admin": person.is_admin or person.is_owner, "is_owner": person.is_owner, "is_bot": False}
     return {"user": about | ({"locale": person.locale} if sent.get("include_locale") else {})}
 

@@ -56,6 +56,7 @@ class Person:
     id: str
     is_admin: bool = False
     is_owner: bool = False
+    is_admin_of_all: bool = False  # the workspaces of the organisation
     locale: str = "en-US"
     team: str = ""  # another workspace than this, of a guest in a shared channel
 
