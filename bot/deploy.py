@@ -83,14 +83,13 @@ WEIGHTS: Final = "/weights"
 COMPILED: Final = "/compiled"  # what one container has compiled, the next one finds: three minutes become half a minute
 STATE: Final = "{:16}{:>12}{:>10}{:>16}"  # the columns of `imagine status --modal`
 
-# How a call ends that Modal will not start again. While it is under way, asking for its result raises TimeoutError.
-ENDED: Final = (
-    RuntimeError,
-    modal.exception.RemoteError,
-    modal.exception.FunctionTimeoutError,
-    modal.exception.InternalFailure,
-    modal.exception.OutputExpiredError,
-    modal.exception.NotFoundError,
+# What asking for the result of a call raises while it is under way, or where Modal cannot be asked. All else is how it ended.
+UNDER_WAY: Final = (
+    TimeoutError,
+    OSError,
+    modal.exception.ConnectionError,
+    modal.exception.InternalError,
+    modal.exception.ServiceError,
 )
 
 LOST: Final = Phrase("The GPU broke off in the middle, twice. Please try again in a minute, or ask for less at a time.")
@@ -180,24 +179,35 @@ async def _hand_over(job: Job) -> None:
 async def sweep() -> None:
     """Hand over again what nobody carries: who wrote it down died before it could, or its courier failed each time."""
     store = _store()
+    await store.tidy()
     for record in await store.unfinished():
-        job, age = record.job, time.time() - record.made
-        if age > OWED:
-            log.error("job %s: no courier has seen it through", job.id)
-            await store.finish(job.id, "given up")
-        elif age > LATE and not await _is_carried(job.id) and (await store.claim(job)).id == job.id:
-            log.warning("job %s: nobody carries it", job.id)
-            await carriers.pop.aio(job.id, None)
-            await _hand_over(job)
+        failure = await courier.attempt(_see_to(store, record.job, time.time() - record.made))
+        if failure:
+            log.error("job %s was not seen to: %r", record.job.id, failure)
 
 
-async def _is_carried(job_id: str) -> bool:
-    """Return whether the call that took a job is under way; while Modal may start it again, it is."""
+async def _see_to(store: "ModalStore", job: Job, age: float) -> None:
+    if age > OWED:
+        log.error("job %s: no courier has seen it through", job.id)
+        await store.finish(job.id, "given up")
+    elif age > LATE and await _is_free(job.id) and (await store.claim(job)).id == job.id:
+        log.warning("job %s: nobody carries it", job.id)
+        await _hand_over(job)
+
+
+async def _is_free(job_id: str) -> bool:
+    """Return whether no call carries a job; the mark of one that Modal will not start again is taken away.
+
+    No other call can begin while that stands, so it is the same one that goes.
+    """
     call = await carriers.get.aio(job_id)
     if call is None:
-        return False
+        return True
     ended = await courier.attempt(modal.FunctionCall.from_id(call).get.aio(timeout=0))
-    return isinstance(ended, Exception) and not isinstance(ended, ENDED)
+    if isinstance(ended, UNDER_WAY):
+        return False
+    await carriers.pop.aio(job_id, None)
+    return True
 
 
 @app.cls(
@@ -232,13 +242,16 @@ class Courier:
     @modal.method()
     async def carry(self, job_id: str) -> None:
         """See one job through, from wherever it stands, unless another call is at it."""
+        failure = await courier.attempt(self._carry(job_id))
+        if failure:  # never as what it was: by a TimeoutError, Modal says that a call is still under way
+            raise RuntimeError(f"job {job_id}: {failure!r}") from failure
+
+    async def _carry(self, job_id: str) -> None:
         if not await _taken(job_id):
             return
         record = await self._store.record(job_id)  # not before: whoever carried it until now may have ended it
         if record is not None and record.outcome is None:
-            failure = await courier.attempt(self._courier.carry(record))
-            if failure:  # never as what it was: by a TimeoutError, Modal says that a call is still under way
-                raise RuntimeError(f"job {job_id}: {failure!r}") from failure
+            await self._courier.carry(record)
         await carriers.pop.aio(job_id, None)
 
 

@@ -25,6 +25,7 @@ IMAGE: Final = re.compile("[0-9a-f]{24}")
 SEEDS: Final = 2**32  # a seed is below this, as in most tools
 UPSCALES: Final = (1, 2)
 UPSCALED_AREA: Final = 1.2  # of the model's own: shapes are rounded, and more than that takes minutes
+NOT_TAKEN: Final = "not taken"  # how a job ends that nobody was promised
 MOST_VARIATIONS: Final = 10  # of one another: each is one more noise to draw, and some letters more in the recipe
 LEAST_STRENGTH: Final = 0.05
 USUAL_STRENGTH: Final = 0.6  # keeps where things are, and redraws what they are
@@ -127,8 +128,8 @@ class ImageRequest:
         for each in dataclasses.fields(cls):
             if each.default is not dataclasses.MISSING:  # what was written down before there was such a field
                 object.__setattr__(request, each.name, each.default)
-        for name, value in fields.items():
-            object.__setattr__(request, name, value)
+        for name in fields.keys() & set(cls.__slots__):  # a newer version of us may have written more
+            object.__setattr__(request, name, fields[name])
         object.__setattr__(request, "varied", tuple(map(tuple, request.varied)))  # JSON makes lists of them
         return request
 
@@ -255,21 +256,22 @@ class Job:
 
     def dump(self) -> str:
         """Write it down."""
-        return json.dumps(self, default=_fields, ensure_ascii=False)
+        return json.dumps(self, default=parts, ensure_ascii=False)
 
     @classmethod
     def load(cls, written: str | Mapping[str, Any]) -> Job:
         """Read what some version of us has written down."""
-        fields = json.loads(written) if isinstance(written, str) else written
-        request, *others = (ImageRequest.restore(each) for each in (fields["request"], *fields.get("others", ())))
-        return cls(**{**fields, "request": request, "others": tuple(others)})
+        there = json.loads(written) if isinstance(written, str) else written
+        request, *others = (ImageRequest.restore(each) for each in (there["request"], *there.get("others", ())))
+        known = {name: there[name] for name in cls.__slots__ if name in there}  # a newer version of us may have written more
+        return cls(**{**known, "request": request, "others": tuple(others)})
 
     def alone(self) -> list[ImageRequest]:
         """Return a request for each picture that draws it by itself, in order."""
         return each_alone(self.requests)
 
 
-def _fields(data: Job | ImageRequest) -> dict[str, Any]:
+def parts(data: Job | ImageRequest) -> dict[str, Any]:
     """Return what `dataclasses.asdict` does, without copying it all."""
     return {name: getattr(data, name) for name in data.__slots__}
 

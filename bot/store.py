@@ -16,13 +16,13 @@ import sqlite3
 import time
 from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Protocol, Self, TypeAlias, TypeVar
 
 from bot import recipe
 from bot.errors import BadRequest
-from bot.request import ImageRequest, Job, Picture
+from bot.request import ImageRequest, Job, Picture, parts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -36,6 +36,7 @@ Work: TypeAlias = "Callable[[sqlite3.Connection], T]"
 KEPT_FOR: Final = 30 * 24 * 3600  # seconds: how long jobs and pictures can be asked for again
 LOOK_AGAIN: Final = 0.25  # seconds between two looks at which jobs are cancelled, where another machine may say so
 
+MOST: Final = 10_000  # jobs whose logs' lengths are kept in mind
 AT_ONCE: Final = 8  # entries of a job's log that are asked for together: few jobs have more, and somebody waits for the answer
 
 IMAGE: Final = "json_extract(job, '$.request.image')"  # the name of the picture that a job starts from
@@ -96,6 +97,9 @@ class Store(Protocol):
 
     async def pictures(self, job_id: str) -> Sequence[Picture]:
         """Return the kept pictures of a job, in order; none if there are none."""
+
+    async def is_drawn(self, job_id: str) -> bool:
+        """Return whether the pictures of a job are kept."""
 
     async def png(self, job_id: str, index: int) -> bytes | None:
         """Return the file of one kept picture."""
@@ -226,6 +230,9 @@ class LocalStore:
             return [Picture(png=path.read_bytes(), request=request) for path, request in zip(paths, requests, strict=True)]
 
         return await asyncio.to_thread(read)
+
+    async def is_drawn(self, job_id: str) -> bool:
+        return (self._pictures / job_id).is_dir()
 
     async def png(self, job_id: str, index: int) -> bytes | None:
         return await asyncio.to_thread(_content, self._pictures / job_id / f"{index}.png")
@@ -375,7 +382,7 @@ class ModalStore:
         self._look: asyncio.Task[frozenset[str]] | None = None
 
     async def claim(self, job: Job) -> Job:
-        first = json.dumps({"job": asdict(job), "made": time.time_ns()}, ensure_ascii=False)
+        first = json.dumps({"job": job, "made": time.time_ns()}, default=parts, ensure_ascii=False)
         first.encode()  # what cannot be written fails here
         await self._waiting.put.aio(job.id, first)  # before the claim: what is claimed can be found, whoever dies over it
         taken, _ = await asyncio.gather(  # together: whoever waits for this is promised an answer within seconds
@@ -383,6 +390,8 @@ class ModalStore:
             self._jobs.put.aio(f"job {job.id} 0", first, skip_if_exists=True),
         )
         if taken:
+            if job.request.image:
+                await self._add(f"image {job.request.image}", job.id, 0)
             return job
         held = Job.load(json.loads(await self._jobs.get.aio(f"claim {job.claim}"))["job"])
         if held.id != job.id:
@@ -402,33 +411,27 @@ class ModalStore:
         return _replay(log) if log else None
 
     async def _log(self, job_id: str) -> Sequence[Mapping[str, Any]]:
-        log: list[Mapping[str, Any]] = []
-        whole = False
-        while not whole:
-            numbers = range(len(log), len(log) + AT_ONCE)
-            entries = await asyncio.gather(*(self._jobs.get.aio(f"job {job_id} {number}") for number in numbers))
-            there = list(itertools.takewhile(lambda entry: entry is not None, entries))
-            log += map(json.loads, there)
-            whole = len(there) < len(entries)
-        return log
+        return [json.loads(entry) for entry in await self._entries(f"job {job_id}")]
 
     async def unfinished(self) -> Sequence[Record]:
-        begun = {name: entry async for name, entry in self._waiting.items.aio()}
-        ids = {name.rpartition(" ")[2] for name in begun}
-        records = []
+        begun = {name: entry async for name, entry in self._waiting.items.aio() if entry}
+        known = zip(begun.values(), await asyncio.gather(*map(self.record, begun)), strict=True)
+        records = [record or _replay([json.loads(entry)]) for entry, record in known]
+        return sorted((record for record in records if record.outcome is None), key=lambda record: record.made)
+
+    async def tidy(self) -> None:
+        """Strike those that are over from the jobs that somebody waits for: whoever ended them died over that, say."""
+        ids = {name.rpartition(" ")[2] async for name in self._waiting.keys.aio()}
         for job_id, record in zip(ids, await asyncio.gather(*map(self.record, ids)), strict=True):
-            if job_id in begun and (record is None or record.outcome is None):
-                records.append(record or _replay([json.loads(begun[job_id])]))
-            else:  # whoever ended it was broken off, or it was cancelled too late
+            if record is not None and record.outcome is not None:
                 await self._strike(job_id)
-        return sorted(records, key=lambda record: record.made)
 
     async def _strike(self, job_id: str) -> None:
         """Keep a job no more among those that somebody waits for."""
         await asyncio.gather(*(self._waiting.pop.aio(name, None) for name in (job_id, _cancelled(job_id))))
 
     async def durations(self, last: int) -> Sequence[float]:
-        ends = [(log[0]["made"], log[-1]["made"]) for log in await self._logs() if "outcome" in log[-1]]
+        ends = [(log[0]["made"], entry["made"]) for log in await self._logs() for entry in log if "outcome" in entry]
         return [(end - begin) / 1e9 for begin, end in ends[-last:]]
 
     async def _logs(self) -> Sequence[Sequence[Mapping[str, Any]]]:
@@ -453,7 +456,7 @@ class ModalStore:
         whole = [bytes(memoryview(picture.png)) for picture in pictures]
         await asyncio.gather(*(self._pictures.put.aio(f"{job_id} {index}", png) for index, png in enumerate(whole)))
         # Written last: with it they are all there.
-        await self._pictures.put.aio(job_id, json.dumps([asdict(picture.request) for picture in pictures]))
+        await self._pictures.put.aio(job_id, json.dumps([picture.request for picture in pictures], default=parts))
 
     async def pictures(self, job_id: str) -> Sequence[Picture]:
         requests = json.loads(await self._pictures.get.aio(job_id) or "[]")
@@ -461,6 +464,10 @@ class ModalStore:
         if None in pngs:  # each entry is forgotten at its own time
             return []
         return [Picture(png=png, request=ImageRequest.restore(each)) for png, each in zip(pngs, requests, strict=True)]
+
+    async def is_drawn(self, job_id: str) -> bool:
+        there: bool = await self._pictures.contains.aio(job_id)
+        return there
 
     async def png(self, job_id: str, index: int) -> bytes | None:
         content: bytes | None = await self._pictures.get.aio(f"{job_id} {index}")
@@ -511,15 +518,34 @@ class ModalStore:
         await self._pictures.pop.aio(f"file {name}", None)
 
     async def started_from(self, image: str) -> Sequence[Record]:
-        logs = await self._logs()
-        return [_replay(log) for log in logs if log[0]["job"]["request"].get("image") == image]
+        records = await asyncio.gather(*map(self.record, await self._entries(f"image {image}")))
+        return [record for record in records if record is not None]
 
     async def _append(self, job_id: str, entry: Mapping[str, Any], least: int = 0) -> None:
-        text = json.dumps({**entry, "made": time.time_ns()})
         number = self._lengths.get(job_id) or max(least, len(await self._log(job_id)))
-        while number and not await self._jobs.put.aio(f"job {job_id} {number}", text, skip_if_exists=True):
+        if not number:
+            return
+        if len(self._lengths) >= MOST:
+            self._lengths.clear()
+        number = await self._add(f"job {job_id}", json.dumps({**entry, "made": time.time_ns()}), number)
+        self._lengths[job_id] = max(self._lengths.get(job_id, 0), number + 1)
+
+    async def _add(self, log: str, text: str, number: int) -> int:
+        """Write the next entry of a log, which has so many at least; return its number."""
+        while not await self._jobs.put.aio(f"{log} {number}", text, skip_if_exists=True):
             number += 1  # somebody else wrote that one
-        self._lengths[job_id] = max(self._lengths.get(job_id, 0), number + bool(number))
+        return number
+
+    async def _entries(self, log: str) -> Sequence[str]:
+        found: list[str] = []
+        whole = False
+        while not whole:
+            numbers = range(len(found), len(found) + AT_ONCE)
+            entries = await asyncio.gather(*(self._jobs.get.aio(f"{log} {number}") for number in numbers))
+            there = list(itertools.takewhile(lambda entry: entry is not None, entries))
+            found += there
+            whole = len(there) < len(entries)
+        return found
 
 
 def _cancelled(job_id: str) -> str:

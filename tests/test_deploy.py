@@ -374,8 +374,9 @@ async def test_where_modal_does_not_answer_the_person_is_told_so_in_time(tmp_pat
 
 
 SWEEP = """
-import asyncio, json, logging
+import asyncio, json, logging, os
 from bot import deploy
+from bot.store import ModalStore
 
 logging.disable()
 handed_over = []
@@ -383,7 +384,15 @@ handed_over = []
 async def hand_over(job):
     handed_over.append(job.id)
 
-deploy._hand_over = hand_over
+claimed = ModalStore.claim
+
+async def claim(store, job):
+    if "BEGINS" in os.environ:
+        await deploy.carriers.put.aio(job.id, os.environ["BEGINS"])
+    return await claimed(store, job)
+
+deploy._hand_over, ModalStore.claim = hand_over, claim
+deploy.LATE = int(os.environ.get("LATE", deploy.LATE))
 asyncio.run(deploy.sweep.local())
 print(json.dumps(handed_over))
 """
@@ -392,10 +401,10 @@ RETURNED = pb.GenericResult(status=pb.GenericResult.GENERIC_STATUS_SUCCESS, data
 BROKEN = pb.GenericResult(status=pb.GenericResult.GENERIC_STATUS_FAILURE, exception="RuntimeError")
 
 
-async def swept(environ: Mapping[str, str]) -> list[str]:
+async def swept(environ: Mapping[str, str], **given: str) -> list[str]:
     """Have a container look for what nobody carries; return the ids of the jobs that it hands over."""
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-c", SWEEP), cwd=ROOT, env=environ, stdout=asyncio.subprocess.PIPE
+        *(sys.executable, "-c", SWEEP), cwd=ROOT, env={**environ, **given}, stdout=asyncio.subprocess.PIPE
     )
     said, _ = await process.communicate()
     handed_over: list[str] = json.loads(said)
@@ -431,6 +440,15 @@ async def test_what_nobody_carries_is_handed_over_again_for_a_day(tmp_path: Path
         record = await store.record(hopeless)
     assert record
     assert record.outcome == "given up"
+
+
+async def test_a_call_that_begins_while_it_is_looked_for_stays_the_only_one(tmp_path: Path) -> None:
+    async with ModalServer(SECRETS) as server, server.client() as client:
+        store, carriers = stored(client), modal.Dict.from_name("imagine-carriers", create_if_missing=True, client=client)
+        job = Job(claim="x", request=compose("a fox", model="sketch"), platform="slack", person="slack:T1:U1", reply_to={})
+        await store.claim(job)
+        assert await swept(server.environment(tmp_path), LATE="-1", BEGINS="fc-late") == [job.id]
+        assert await carriers.get.aio(job.id) == "fc-late"
 
 
 class Pool:

@@ -1,5 +1,6 @@
 """A request that exists can be drawn, and the same request is the same picture."""
 
+import json
 import random
 from dataclasses import asdict
 from typing import Any
@@ -187,6 +188,8 @@ def test_a_variation_of_a_variation_is_read_as_it_was_written_down() -> None:
     job = Job(claim="x", request=request, platform="slack", person="p", reply_to={})
     assert Job.load(job.dump()) == job
     assert hash(Job.load(job.dump()).request) == hash(request)
+    newer = json.loads(job.dump())
+    assert Job.load(newer | {"mood": "blue", "request": newer["request"] | {"mood": "blue"}}) == job  # of a version to come
 
 
 def test_a_picture_to_start_from_is_kept_to_some_degree_unless_said_otherwise() -> None:
