@@ -20,7 +20,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 from bot.errors import BadRequest, Busy, Refused, Told, Undelivered
-from bot.request import Event, Finished, ImageRequest, Job, Picture, Queued, Started, Step, Waking, effort, settings
+from bot.request import NOT_TAKEN, Event, Finished, ImageRequest, Job, Picture, Queued, Started, Step, Waking, effort, settings
 from bot.texts import ENGLISH, Phrase, say
 from bot.upload import vetted
 
@@ -160,7 +160,8 @@ class Courier:
 
         What others made of it keeps it no longer than that: it was not theirs.
         """
-        started = [record for record in await self._store.started_from(image) if not record.job.errand]
+        found = await self._store.started_from(image)
+        started = [record for record in found if not record.job.errand and record.outcome != NOT_TAKEN]
         own = [record for record in started if record.job.person == started[0].job.person]
         if all(record.notes.get("deleted") for record in own):
             await self._store.drop_file(image)

@@ -12,7 +12,8 @@ from typing import Final
 
 # Seconds, of the three that the platforms wait.
 DOING: Final = 2.1  # to do what was asked
-ANSWERED: Final = 2.6  # to answer: what was not done in time is taken back meanwhile, and they are told
+TAKEN_BACK: Final = 2.35  # to take back what was not done in time
+ANSWERED: Final = 2.6  # to answer, also that it was not
 
 _begun: Final[ContextVar[float]] = ContextVar("begun", default=math.inf)  # who never began has all the time there is
 
@@ -25,6 +26,11 @@ def begin() -> None:
 def left(most: float) -> float:
     """Return the seconds that one wait for what was asked may take, of which it needs so many at `most`."""
     return _until(DOING, most)
+
+
+def left_to_take_back(most: float) -> float:
+    """Return the same for a wait on the way back from what was not done."""
+    return _until(TAKEN_BACK, most)
 
 
 def left_to_answer(most: float) -> float:

@@ -10,20 +10,19 @@ import json
 import logging
 import secrets
 import time
-from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from bot import command
 from bot.actions import FORBIDDEN, Action, follow
 from bot.courier import attempt
-from bot.deadline import left, left_to_answer
+from bot.deadline import left, left_to_answer, left_to_take_back
 from bot.errors import NotTaken, Told, Unsure
-from bot.request import Job, compose, each_alone
+from bot.request import NOT_TAKEN, Job, compose, each_alone
 from bot.texts import Phrase, say
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from bot.actions import Press
     from bot.request import ImageRequest
@@ -51,7 +50,6 @@ CANCELLING: Final = Phrase("Cancelling.")
 HOW: Final = Phrase(
     "Change it with /imagine settings --n 4 --style oil, or forget it with /imagine settings reset. It holds {kept}."
 )
-NOT_TAKEN: Final = "not taken"  # how a job ends that nobody was promised
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,16 +100,15 @@ class Desk:
     async def submit(self, job: Job) -> Job:
         """Write a job down and hand it over; return the job that holds its claim.
 
-        With `NotTaken`, nothing is owed and nothing will be done; `Unsure` where that could not be written down either.
+        With `NotTaken`, nothing is owed and nothing will be done; with `Unsure`, that could not be seen to in time.
         """
         held = await attempt(self._claimed(job))
         if isinstance(held, Job):
             return held
         log.error("job %s was not taken", job.id, exc_info=held)
         # It may yet be written down, or be in somebody's hands, and nobody waits for it any more.
-        if await attempt(_within(TAKE_BACK, self.store.finish(job.id, NOT_TAKEN))):
-            raise Unsure from held
-        raise NotTaken from held
+        failure = await attempt(_within(left_to_take_back(TAKE_BACK), self.store.finish(job.id, NOT_TAKEN)))
+        raise (Unsure if failure or isinstance(held, Unsure) else NotTaken) from held
 
     async def order(
         self, text: str, caller: Caller, *, options: Mapping[str, object] | None = None, form: bool = False
@@ -185,8 +182,7 @@ class Desk:
         if words:  # they stand for all the prompts, which are the same again only where all are drawn again
             words = command.filled(requests[0], words)["prompt"] if press.action is Action.REDRAW else ""
         job = caller.job(follow(press.action, requests, press.index), words=words)
-        async with self._once(press, caller):
-            return await self.submit(job)
+        return await self._once(press, job)
 
     async def edit(self, press: Press, recall: Recall) -> dict[str, str]:
         """Return what stands in the form that opens: flags by name, and the prompt."""
@@ -221,7 +217,7 @@ class Desk:
         record = await self._soon(self.store.record(press.job_id))
         if record is None or record.outcome is not None:
             raise Told(TOO_LATE)
-        if await self._soon(self.store.png(press.job_id, 0)):  # drawn, and on its way
+        if await self._soon(self.store.is_drawn(press.job_id)):  # and on its way
             raise Told(TOO_LATE)
         await self._allow(press, caller, record, moderator)
         await self._for_good(self.store.cancel(press.job_id))
@@ -242,12 +238,20 @@ class Desk:
         return first == own or isinstance(first, Exception)
 
     async def _claimed(self, job: Job) -> Job:
-        async with asyncio.timeout(left(HAND_OVER)):
-            while (held := await self.store.claim(job)).id != job.id and await self._was_not_taken(held):
-                job = replace(job, claim=f"{job.claim} again")  # they were told to try again, and did with the same thing
-            if held.id == job.id:
-                await self._hand_over(job)
-            return held
+        held = await _within(left(HAND_OVER), self._held(job))
+        if held.id == job.id:
+            failure = await attempt(_within(left(HAND_OVER), self._hand_over(held)))
+            if isinstance(failure, TimeoutError):
+                raise Unsure from failure  # it may be in somebody's hands
+            if failure:
+                raise failure
+        return held
+
+    async def _held(self, job: Job) -> Job:
+        """Write a job down; return the one that holds its claim."""
+        while (held := await self.store.claim(job)).id != job.id and await self._was_not_taken(held):
+            job = replace(job, claim=f"{job.claim} again")  # they were told to try again, and did with the same thing
+        return held
 
     async def _was_not_taken(self, job: Job) -> bool:
         record = await self.store.record(job.id)
@@ -270,22 +274,23 @@ class Desk:
         if not own and not await moderator():
             raise Told(FORBIDDEN[press.action])
 
-    @asynccontextmanager
-    async def _once(self, press: Press, caller: Caller) -> AsyncIterator[None]:
-        """Let one of two presses of the same button through, and the same one again where it is sent again.
+    async def _once(self, press: Press, job: Job) -> Job:
+        """Submit what one of two presses of the same button asks for, and the same again where that press is sent again.
 
         A press of which nothing came, because it was refused or failed, holds up nobody.
         """
-        try:
-            await self._hold(_marks(press, caller), caller.claim)
-            yield
-        except Exception:
-            await attempt(_within(TAKE_BACK, self.store.remember(f"void {caller.claim}", "")))
-            raise
+        held = await attempt(self._pressed(press, job))
+        if isinstance(held, Job):
+            return held
+        if not isinstance(held, Unsure):
+            await attempt(_within(left_to_take_back(TAKE_BACK), self.store.remember(f"void {job.claim}", "")))
+        raise held
 
-    async def _hold(self, marks: Sequence[str], claim: str) -> None:
-        if not all(await self._soon(asyncio.gather(*(self._holds(mark, claim) for mark in marks)))):
-            raise Told(ALREADY)
+    async def _pressed(self, press: Press, job: Job) -> Job:
+        for mark in _marks(press, job.person):  # one after the other, or of two at the same time, each could miss one
+            if not await self._soon(self._holds(mark, job.claim)):
+                raise Told(ALREADY)
+        return await self.submit(job)
 
     async def _holds(self, mark: str, claim: str) -> bool:
         """Return whether a press holds a mark, if need be after others of which nothing came."""
@@ -320,14 +325,14 @@ def _flags(values: Mapping[str, str]) -> str:
     return " ".join(f"--{name} {value}" for name, value in values.items())
 
 
-def _marks(press: Press, caller: Caller) -> list[str]:
+def _marks(press: Press, person: str) -> list[str]:
     """Name the piece of time in which somebody presses a button.
 
     Time is cut into pieces twice, half a piece apart: two presses within `DOUBLE` share a piece of one cut or the other,
     and as the store knows who came first, it does not matter which of us each of them reaches.
     """
     half = time.time() // DOUBLE
-    return [f"{press.pack()} {caller.person} {cut} {(half + cut) // 2:.0f}" for cut in (0, 1)]
+    return [f"{press.pack()} {person} {cut} {(half + cut) // 2:.0f}" for cut in (0, 1)]
 
 
 if TYPE_CHECKING:

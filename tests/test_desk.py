@@ -112,8 +112,40 @@ async def test_a_desk_that_hangs_says_so_in_time(house: House, monkeypatch: pyte
     async def hang(_: Job) -> None:
         await asyncio.Event().wait()
 
-    with pytest.raises(NotTaken):
+    with pytest.raises(Unsure):  # it may be in somebody's hands
         await Desk(house.store, hang, "sketch").order("a fox", ann())
+    assert await house.store.unfinished() == []
+
+
+async def test_a_press_of_which_nobody_knows_what_came_holds_the_next_one_up(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bot.desk.time.time", lambda: 1e9)
+    press = button(await house.ordered("a fox"), Action.REDRAW)
+    house.fails = TimeoutError()
+    with pytest.raises(Unsure):
+        await house.desk.press(press, ann(), nothing)
+    house.fails = None
+    with pytest.raises(Told, match="already on it"):
+        await house.desk.press(press, ann(), nothing)
+
+
+async def test_of_two_presses_at_once_one_is_taken_whichever_way_the_store_answers(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where a dictionary far away hears the two of one, and the two of the other, in another order."""
+    monkeypatch.setattr("bot.desk.time.time", lambda: 1e9)
+    press, first = button(await house.ordered("a fox"), Action.REDRAW), house.store.first
+    one, other = ann(claim="one"), ann(claim="other")
+
+    async def hurried(name: str, who: str) -> str:
+        for _ in range(1 if (who == "one") == (" 0 " in name) else 50):
+            await asyncio.sleep(0)
+        return await first(name, who)
+
+    monkeypatch.setattr(house.store, "first", hurried)
+    both = await asyncio.gather(*(house.desk.press(press, who, nothing) for who in (one, other)), return_exceptions=True)
+    assert [type(each) for each in both] == [Job, Told]
 
 
 async def test_a_button_is_answered_in_time_where_nothing_is_remembered_in_time(
