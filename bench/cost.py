@@ -35,7 +35,7 @@ HOUR: Final = 3600  # seconds
 MONTH: Final = 730 * HOUR
 
 # Seconds for a picture of a model's own size and steps, on a GPU, as RESULTS.md has them. What is not here is not measured.
-SECONDS: Final[Mapping[tuple[str, str], float]] = {("sdxl", "H200"): 0.877, ("flux-schnell", "H200"): 0.575}
+SECONDS: Final[Mapping[tuple[str, str], float]] = {("sdxl", "H200"): 0.825, ("flux-schnell", "H200"): 0.557}
 
 
 def by_gpu() -> str:

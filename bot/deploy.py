@@ -150,6 +150,10 @@ def web() -> "FastAPI":
 
 @asynccontextmanager
 async def _parts() -> AsyncIterator["doors.Parts"]:
+    try:
+        platforms.check(os.environ)
+    except Told as wrong:  # people are served with the rest; `imagine doctor` and this line are for the admin
+        log.error("%s", wrong)  # noqa: TRY400  it is a sentence, and nothing of ours has failed
     async with platforms.open_session() as session:
         yield doors.Parts(
             slack=platforms.in_slack(os.environ, session, _desk()),

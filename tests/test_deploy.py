@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import pickle
 import shutil
 import subprocess
@@ -371,6 +372,28 @@ async def test_where_modal_does_not_answer_the_person_is_told_so_in_time(tmp_pat
         released.set()
     assert words == str(Unsure())  # what has no answer may have been heard
     assert seconds < IN_TIME
+
+
+OPENED = """
+import asyncio
+from bot import deploy
+
+async def main():
+    async with deploy._parts() as parts:
+        print(parts.health())
+
+asyncio.run(main())
+"""
+
+
+async def test_the_admin_can_read_in_the_log_what_is_wrong_with_their_settings() -> None:
+    environ = {**os.environ, "MODAL_TOKEN_ID": "", "IMAGINE_STYLES": "brand 1!: in navy"}
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", OPENED), cwd=ROOT, env=environ, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+    )
+    said, complained = await process.communicate()
+    assert b"IMAGINE_STYLES: the style" in complained
+    assert b"platforms" in said
 
 
 SWEEP = """
