@@ -438,23 +438,28 @@ def _expand(prompt: str, given: dict[str, Any]) -> Sequence[ImageRequest]:
         raise BadRequest("--repeat is from 1 to {limit}.", limit=MAX_PICTURES)
     choices.check(prompt)
     prompts, seeds = choices.prompts_in(prompt), [given.pop("seed", fresh_seed())]
+    if len(prompts) * repeat > 1 and len(prompts) * repeat * count > MAX_PICTURES:
+        raise _too_many(len(prompts), repeat, count)
     if choices.has_lists(prompt):  # each round chooses anew
         seeds += [(seeds[0] + number * count) % SEEDS for number in range(1, repeat)]
     else:
         count *= repeat
-    several = len(prompts) * len(seeds)
-    if several > 1 and several * count > MAX_PICTURES:
-        raise _too_many(several * count, MAX_PICTURES // several)
     made = (compose(_worded(each, seed, style), seed=seed, n=count, **given) for seed in seeds for each in prompts)
     return list(dict.fromkeys(made))
 
 
-def _too_many(count: int, of_each: int) -> BadRequest:
-    """Say that it is too much, and which `--n` would fit, if one does: it may come from what a person always wants."""
-    told = {"count": count, "limit": MAX_PICTURES}
-    if of_each:
-        return BadRequest("That makes {count} pictures, and {limit} fit one message: try --n {fewer}.", fewer=of_each, **told)
-    return BadRequest("That makes {count} pictures, and {limit} fit one message.", **told)
+def _too_many(prompts: int, repeat: int, count: int) -> BadRequest:
+    """Say that it is too much, and which flags would fit, if any do: `--n` may come from what a person always wants."""
+    told = {"count": prompts * repeat * count, "limit": MAX_PICTURES}
+    if fewer := MAX_PICTURES // (prompts * repeat):
+        flags = f"--n {fewer}"
+    elif repeat > 1 and (fewer := MAX_PICTURES // (prompts * count)):
+        flags = f"--repeat {fewer}"
+    elif repeat > 1 and (fewer := MAX_PICTURES // prompts):
+        flags = f"--n 1 --repeat {fewer}"
+    else:
+        return BadRequest("That makes {count} pictures, and {limit} fit one message.", **told)
+    return BadRequest("That makes {count} pictures, and {limit} fit one message: try {flags}.", flags=flags, **told)
 
 
 def _worded(prompt: str, seed: int, style: str | None) -> str:

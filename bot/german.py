@@ -123,8 +123,8 @@ TEXTS: Final[dict[str, str]] = {
     "--{name} is not remembered; these are: {flags}.": "--{name} wird nicht gemerkt, nur diese: {flags}.",
     "--repeat is from 1 to {limit}.": "--repeat geht von 1 bis {limit}.",
     "That makes {count} different pictures. Choose one.": "Das sind {count} verschiedene Bilder. Wähl eines aus.",
-    "That makes {count} pictures, and {limit} fit one message: try --n {fewer}.": (
-        "Das sind {count} Bilder, und {limit} passen in eine Nachricht: versuch es mit --n {fewer}."
+    "That makes {count} pictures, and {limit} fit one message: try {flags}.": (
+        "Das sind {count} Bilder, und {limit} passen in eine Nachricht: versuch es mit {flags}."
     ),
     "That makes {count} pictures, and {limit} fit one message.": "Das sind {count} Bilder, und {limit} passen in eine Nachricht.",
     "“{flag}” cannot stand within {{…}}: flags go before or after the words.": (

@@ -489,7 +489,12 @@ def test_a_command_that_is_one_picture_is_told_where_it_is_several() -> None:
         ("{a,b,c,d} {e,f,g}", "That makes 12 pictures, and 10 fit one message."),
         ("{a,b,c}{a,b,c}{a,b,c}{a,b,c}{a,b,c}{a,b,c}{a,b,c}", "That is too many choices in {…}: 10 pictures fit one message."),
         ("a fox --repeat 11", "--repeat is from 1 to 10."),
-        ("a fox --repeat 3 --n 4", "The number of pictures must be from 1 to 10; you asked for 12."),
+        ("a fox --repeat 3 --n 4", "That makes 12 pictures, and 10 fit one message: try --n 3."),
+        ("{a,b} fox --repeat 6", "That makes 12 pictures, and 10 fit one message: try --repeat 5."),
+        ("{a,b} fox --repeat 4 --n 2", "That makes 16 pictures, and 10 fit one message: try --n 1."),
+        ("{a,b} fox --repeat 6 --n 2", "That makes 24 pictures, and 10 fit one message: try --repeat 2."),
+        ("{a,b,c} fox --repeat 6 --n 5", "That makes 90 pictures, and 10 fit one message: try --n 1 --repeat 3."),
+        ("{a,b,c,d} {e,f,g} --repeat 2", "That makes 24 pictures, and 10 fit one message."),
         ("a fox --style baroque", "There is no style “baroque”. There is: " + ", ".join(STYLES) + ", none."),
     ],
 )
@@ -497,6 +502,19 @@ def test_too_much_for_one_message_is_said(text: str, sentence: str) -> None:
     with pytest.raises(BadRequest) as refused:
         read_all(text)
     assert str(refused.value) == sentence
+
+
+@pytest.mark.parametrize(
+    "words", ["{a,b}", "{a,b} --repeat 3", "{a,b,c} --repeat 6", "a __animal__ --repeat 4", "a fox --repeat 4"]
+)
+@pytest.mark.parametrize("n", [1, 2, 3, 7, 10])
+@pytest.mark.usefixtures("lists")
+def test_the_flags_that_are_advised_fit(words: str, n: int) -> None:
+    try:
+        read_all(f"{words} --n {n}")
+    except BadRequest as refused:
+        advised = str(refused).partition("try ")[2].removesuffix(".")
+        assert read_all(f"{words} --n {n} {advised}")
 
 
 def test_repeating_is_having_so_many_more() -> None:
