@@ -148,9 +148,10 @@ def options_in(text: str) -> dict[str, str]:
     """Read a line of nothing but flags, as the options of a command. Raises `BadRequest` for any other word."""
     words, found = _Words(text), dict[str, str]()
     while word := words.take():
-        if not (match := _flag(word)):
+        match = _flag(word)
+        name = _known(match[1]) if match else ""
+        if match is None or name == "help":
             raise BadRequest("“{word}” is not a setting. For example: --steps 20 --n 4", word=word[:50])
-        name = _known(match[1])
         found[name] = _bare([match[2]] if match[2] else list(words.value(greedy=name == "no")))
     return found
 

@@ -709,7 +709,15 @@ def test_a_line_of_settings_is_read_as_options() -> None:
     assert options_in("") == {}
 
 
-@pytest.mark.parametrize(("line", "told"), [("20 steps", "“20” is not a setting"), ("--sede 4", "Did you mean --seed?")])
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("20 steps", "“20” is not a setting"),
+        ("--sede 4", "Did you mean --seed?"),
+        ("--help", "“--help” is not a setting"),
+        ("--n 2 -h me", "“-h” is not a setting"),
+    ],
+)
 def test_a_line_of_settings_has_no_other_words(line: str, told: str) -> None:
     with pytest.raises(BadRequest, match=re.escape(told)):
         options_in(line)

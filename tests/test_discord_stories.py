@@ -655,6 +655,7 @@ async def test_the_form_opens_with_the_persons_defaults(house: House) -> None:
         ({"Settings": "--steps 9999"}, "Steps must be from 1 to 50"),
         ({"Settings": "20 steps"}, "“20” is not a setting"),
         ({"Settings": "--sede 4"}, "Did you mean --seed?"),
+        ({"Settings": "--help me"}, "is not a setting"),
         ({"Settings": "--ar 3:2 --size 256x256"}, "either --ar or --size"),
         ({"What you want to see": "a fox --steps many"}, "--steps does not understand"),
         ({"What you want to see": "x" * 2001}, "I can read 2000"),
