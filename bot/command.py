@@ -8,6 +8,7 @@ Flags are Midjourney's where people's fingers know them. They may stand before, 
 - What `{red,blue}` and `__animal__` stand for is said in `choices`.
 - A backslash before `--`, a quote, `{` or `__` keeps it as part of the words.
 - `help` alone, and what begins with `settings`, is never drawn, unless it stands between quotes or behind a backslash.
+  So does what begins with `/imagine` or `prompt:`, or these are taken off: some platforms do so, and some leave them on.
 """
 
 from __future__ import annotations
@@ -69,8 +70,14 @@ def read_all(
 
 
 def unpasted(text: str) -> str:
-    """Take the command's own name off a text, where somebody copied all of it."""
-    return _PASTED.sub("", text, count=1) if _PASTED.match(text) else text
+    """Take the command's own name off a text, where somebody copied all of it, or what a platform has left of that."""
+    found = _PASTED.match(text)
+    return text[found.end() :] if found else text
+
+
+def is_named(text: str) -> bool:
+    """Return whether a text begins with the command's own name."""
+    return _NAMED.match(text) is not None
 
 
 def check(defaults: Mapping[str, str]) -> None:
@@ -171,7 +178,7 @@ def filled(request: ImageRequest, words: str = "") -> dict[str, str]:
     """
     prompt, style = split(request.prompt)
     if asked := _asked(words, request.model):
-        prompt = protect(asked)
+        prompt = _of_a_picture(protect(asked))
         if choices.filled(choices.prompts_in(asked)[0], request.seed).split() == request.prompt.split():
             style = ""  # its words are the person's own
     else:
@@ -344,9 +351,12 @@ _FLAG: Final = re.compile(rf"{_MARK}([^\W\d_][\w-]*)(?:[=:](.*))?", re.DOTALL | 
 _VALUE: Final = re.compile(rf"(?:{_MARK}[^\W\d_][\w-]*[=:])?", re.IGNORECASE)  # the value in --flag=value follows, or the word
 _QUOTES: Final = {'"': '"', "“": "”", "„": "“", "«": "»", "”": "”"}
 _SETTINGS: Final = re.compile(r"set+[ing]{2,3}s?", re.IGNORECASE)  # and what hurried fingers make of it
-_OURS: Final = re.compile(rf"help|/imagine|{_SETTINGS.pattern}", re.IGNORECASE)  # these, as the first word, speak to us
+_OURS: Final = re.compile(
+    rf"help|/imagine|prompt:.*|{_SETTINGS.pattern}", re.IGNORECASE
+)  # these, as the first word, speak to us
 _ESCAPED: Final = re.compile(rf"\\+(?:{_DASHES}|[\"“„«”]|(?:{_OURS.pattern})$)", re.IGNORECASE)
-_PASTED: Final = re.compile(r"\s*/imagine(?:\s+prompt:|\s|$)\s*", re.IGNORECASE)
+_NAMED: Final = re.compile(r"\s*/imagine(?:\s|$)", re.IGNORECASE)
+_PASTED: Final = re.compile(r"\s*(?:(?:/imagine(?:\s|$)|prompt:)\s*)+", re.IGNORECASE)  # Discord shows its option's name
 
 
 def _scan(text: str, model: str) -> tuple[str, dict[str, Any]]:
@@ -471,7 +481,11 @@ def _worded(prompt: str, seed: int, style: str | None) -> str:
 
 def typed(prompt: str) -> str:
     """Write a prompt so that nothing in it is a choice or a flag, and it speaks of a picture."""
-    words = protect(choices.keep(prompt))
+    return _of_a_picture(protect(choices.keep(prompt)))
+
+
+def _of_a_picture(words: str) -> str:
+    """Write words so that their first one does not speak to us."""
     return f"\\{words}" if _OURS.fullmatch(words.partition(" ")[0]) else words
 
 

@@ -203,8 +203,7 @@ class Desk:
             (request, *_), _ = await self._asked(press, recall)
             filled = command.filled(request)
             return {name: filled[name] for name in STARTED_FROM}
-        typed = command.unpasted(text)
-        return {"prompt": typed if typed != text else command.typed(text)}
+        return {"prompt": command.unpasted(text) if command.is_named(text) else command.typed(text)}
 
     async def details(self, press: Press, caller: Caller, recall: Recall) -> str:
         """Say how the pictures are drawn again: as a command for all of them, and each one's seed."""

@@ -33,6 +33,7 @@ quick = settings(derandomize=True, max_examples=300, deadline=None, suppress_hea
 
 HOSTILE = [
     *("--seed", "--no", "--n=3", "--help", "-h", "--", "---", "-", "--5", "--seed,", "--ünï", "—seed", "–n", "―ar", "—-n", "—"),
+    *("/imagine", "prompt:", "Prompt:x", "\\prompt:", "settings"),
     *("\\", "\\\\", "\\--seed", "\\\\--seed", '\\"', "\\—", "\\fox", '"', '""', '"a', 'b"', '"c"', "'", "“", "”", "“d”", "„e“"),
     *(
         "«f»",
@@ -109,6 +110,26 @@ def outcome(text: str, options: dict[str, object] | None = None) -> ImageRequest
 @given(REQUESTS)
 def test_a_request_printed_as_a_command_is_read_as_the_same_request(request: ImageRequest) -> None:
     assert read(write(request)) == request
+
+
+@quick
+@given(REQUESTS)
+@example(compose("prompt: a fox", model="sketch"))
+@example(compose("/imagine prompt:prompt: a fox", model="sketch"))
+def test_what_is_printed_is_the_same_however_much_of_the_command_a_platform_leaves(request: ImageRequest) -> None:
+    for before in ("/imagine ", "/imagine prompt: ", "/imagine prompt:", "prompt: ", "prompt:", "/imagine prompt: /imagine "):
+        text = before + write(request)
+        assert read(text) == request
+        assert settings_in(text) is None
+
+
+@quick
+@given(WORDS)
+@example("prompt: a fox")
+@example("prompt:prompt: a fox")
+def test_the_same_words_are_the_same_picture_on_every_platform(words: str) -> None:
+    in_slack, in_discord, on_the_page = words, f"prompt:{words}", f"/imagine {words}"
+    assert outcome(in_slack) == outcome(in_discord) == outcome(on_the_page)
 
 
 @quick
@@ -222,6 +243,10 @@ def test_flags_may_stand_anywhere_and_however_a_phone_writes_them(text: str) -> 
         ("a fox \\-n 2", "a fox -n 2"),
         ("\\/imagine a fox", "/imagine a fox"),
         ("a fox /imagine", "a fox /imagine"),
+        ("prompt: a fox", "a fox"),
+        ("\\prompt: a fox", "prompt: a fox"),
+        ('"prompt: a fox"', "prompt: a fox"),
+        ("a prompt: a fox", "a prompt: a fox"),
         ("/imagined foxes", "/imagined foxes"),
     ],
 )
@@ -689,7 +714,11 @@ def test_what_may_be_meant_for_the_settings_is_not_drawn(text: str, told: str) -
 
 
 @pytest.mark.parametrize(
-    "words", ["help", "HELP", "\\help", "/imagine", "settings of a table", "setting", "Settings help", '"settings"']
+    "words",
+    [
+        *("help", "HELP", "\\help", "/imagine", "prompt: a fox", "prompt:a fox", "\\prompt:"),
+        *("settings of a table", "setting", "Settings help", '"settings"'),
+    ],
 )
 def test_words_that_speak_to_us_can_be_meant_as_a_picture(words: str) -> None:
     request = compose(words, model="sketch")
@@ -743,6 +772,8 @@ def test_a_size_takes_the_place_of_a_shape_that_was_remembered(changes: dict[str
         "a {red,blue} fox",
         "a {red,blue} fox --no blur --style oil --repeat 2 --ar 3:2 --seed 7",
         "a {red,blue} fox, oil painting --n 2",
+        "\\prompt: a {red,blue} fox",
+        "\\settings {red,blue}",
         'a {red, blue} \\--fox \\{x} "--n 3" --upscale 2',
         "{a red,a blue} fox, oil painting --style oil",
     ],

@@ -368,3 +368,8 @@ async def test_what_is_no_setting_is_a_prompt_and_what_cannot_be_drawn_is_not_re
     with pytest.raises(BadRequest, match="from 1 to 10"):
         await house.desk.settings("settings --n 99", ann())
     assert await house.desk.defaults(ann()) == {}
+
+
+async def test_only_a_command_with_its_name_is_imagined_with_its_flags(house: House) -> None:
+    assert await house.desk.imagined("/imagine prompt: a fox --n 2", None, nothing) == {"prompt": "a fox --n 2"}
+    assert await house.desk.imagined("prompt: a fox --n 2", None, nothing) == {"prompt": "\\prompt: a fox \\--n 2"}
