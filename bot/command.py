@@ -116,7 +116,7 @@ def settings_in(text: str) -> dict[str, str] | None:
     first, *rest = unpasted(text).split() or [""]
     if not _SETTINGS.fullmatch(first):
         return None
-    if first.lower() != "settings":
+    if first.lower().rstrip(_STOPS) != "settings":
         if rest and not (_FLAG.match(rest[0]) or rest[0].lower() in AFTER_SETTINGS):
             return None  # a setting sun
         raise BadRequest("Did you mean /imagine settings? To draw “{word}”, put it between quotes.", word=first)
@@ -350,7 +350,8 @@ _MARK: Final = rf"(?:{_DASHES}{{2,4}}|[\u2013-\u2015\u2212]|-(?=(?:{'|'.join([*F
 _FLAG: Final = re.compile(rf"{_MARK}([^\W\d_][\w-]*)(?:[=:](.*))?", re.DOTALL | re.IGNORECASE)
 _VALUE: Final = re.compile(rf"(?:{_MARK}[^\W\d_][\w-]*[=:])?", re.IGNORECASE)  # the value in --flag=value follows, or the word
 _QUOTES: Final = {'"': '"', "“": "”", "„": "“", "«": "»", "”": "”"}
-_SETTINGS: Final = re.compile(r"set+[ing]{2,3}s?", re.IGNORECASE)  # and what hurried fingers make of it
+_STOPS: Final = ".,:;!?…"  # that may end a word
+_SETTINGS: Final = re.compile(rf"set+[ing]{{2,3}}s?[{_STOPS}]*", re.IGNORECASE)  # and what hurried fingers make of it
 _OURS: Final = re.compile(
     rf"help|/imagine|prompt:.*|{_SETTINGS.pattern}", re.IGNORECASE
 )  # these, as the first word, speak to us

@@ -677,6 +677,9 @@ def test_defaults_that_the_admin_has_taken_away_block_nobody(monkeypatch: pytest
         ("settings --n 4 --style=oil", {"n": "4", "style": "oil"}),
         ("settings --style=OIL --model SKETCH", {"style": "oil", "model": "sketch"}),
         ("settings\n--n 4", {"n": "4"}),
+        ("settings: --n 4", {"n": "4"}),
+        ("Settings?", {}),
+        ("settings.", {}),
         ("settings help", {}),
         ("settings --help", {}),
         ("settings RESET --n 3", {"model": "", "ar": "", "size": "", "n": "3", "style": ""}),
@@ -684,6 +687,7 @@ def test_defaults_that_the_admin_has_taken_away_block_nobody(monkeypatch: pytest
         ("a fox settings", None),
         ("a setting sun", None),
         ("setting sun --n 4", None),
+        ("setting: a desert", None),
         ("/imagine settings --n 4", {"n": "4"}),
         ('"settings of a table"', None),
         ("\\settings of a table", None),
@@ -705,6 +709,8 @@ def test_settings_are_told_from_a_prompt(text: str, found: dict[str, str] | None
         ("settings --nn 4", "I don't know --nn."),
         ("setings --n 4", "Did you mean /imagine settings? To draw “setings”, put it between quotes."),
         ("Setting", "Did you mean /imagine settings?"),
+        ("setting: --n 4", "Did you mean /imagine settings?"),
+        ("settings, all of them", "and not “all”."),
         ("settigns reset", "Did you mean /imagine settings?"),
     ],
 )
@@ -717,7 +723,7 @@ def test_what_may_be_meant_for_the_settings_is_not_drawn(text: str, told: str) -
     "words",
     [
         *("help", "HELP", "\\help", "/imagine", "prompt: a fox", "prompt:a fox", "\\prompt:"),
-        *("settings of a table", "setting", "Settings help", '"settings"'),
+        *("settings of a table", "settings: none", "Settings?", "setting", "Settings help", '"settings"'),
     ],
 )
 def test_words_that_speak_to_us_can_be_meant_as_a_picture(words: str) -> None:
