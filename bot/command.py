@@ -31,7 +31,6 @@ EXAMPLES: Final = ("a red fox in the snow", "a robot wearing a crown --ar 3:2 --
 SHAPES: Final = ("1:1", "3:2", "2:3", "4:3", "3:4", "16:9", "9:16")  # to pick from; any other can be typed
 KEPT: Final = ("model", "ar", "size", "n", "style")  # flags that people may set once for all their commands
 PLAIN: Final = "none"  # instead of the style that a person usually has
-AFTER_SETTINGS: Final = ("reset", "help")
 ABOUT_A_MODEL: Final = {"width", "height"}  # what fits one model may not fit another
 
 
@@ -110,24 +109,26 @@ def _serve(defaults: Mapping[str, str]) -> bool:
 def settings_in(text: str) -> dict[str, str] | None:
     """Read `settings --model sdxl --n 2`; None where the text is a prompt. Raises `BadRequest` for what may be a mistake.
 
-    `settings` alone is empty, and so is `settings help`. What follows `settings reset` is set after all else is forgotten,
-    by an empty value; a flag without a value forgets what it sets.
+    `settings` alone is empty, and so is `settings help`. With `reset` anywhere, all else is forgotten, by an empty value; a
+    flag without a value forgets what it sets.
     """
     first, *rest = unpasted(text).split() or [""]
     if not _SETTINGS.fullmatch(first):
         return None
     if first.lower().rstrip(_STOPS) != "settings":
-        if rest and not (_FLAG.match(rest[0]) or rest[0].lower() in AFTER_SETTINGS):
+        if rest and not (_FLAG.match(rest[0]) or _AFTER_SETTINGS.fullmatch(rest[0])):
             return None  # a setting sun
         raise BadRequest("Did you mean /imagine settings? To draw “{word}”, put it between quotes.", word=first)
-    said = rest.pop(0).lower() if rest and rest[0].lower() in AFTER_SETTINGS else ""
-    return dict.fromkeys(KEPT if said == "reset" else (), "") | _remembered(_Words(" ".join(rest)))
+    return _remembered(_Words(" ".join(rest)))
 
 
 def _remembered(words: _Words) -> dict[str, str]:
-    """Read the flags after `settings`."""
-    found: dict[str, str] = {}
+    """Read what stands after `settings`."""
+    found, forgotten = dict[str, str](), dict[str, str]()
     while word := words.take():
+        if said := _AFTER_SETTINGS.fullmatch(word):
+            forgotten |= dict.fromkeys(KEPT if said[1].lower() == "reset" else (), "")
+            continue
         if not (match := _flag(word)):
             raise BadRequest(
                 "After “settings” I read flags such as --n 4 --style oil, or reset, and not “{word}”. "
@@ -135,20 +136,23 @@ def _remembered(words: _Words) -> dict[str, str]:
                 word=word[:50],
             )
         name = _known(match[1])
-        if name == "help":
-            continue
         if name not in KEPT:
             flags = ", ".join(f"--{flag}" for flag in KEPT)
             raise BadRequest("--{name} is not remembered; these are: {flags}.", name=name, flags=flags)
-        found[name] = (match[2] or _bare(list(words.value(greedy=False)))).lower()  # as the menus of the forms have it
-    return found
+        found[name] = match[2] or _bare(list(words.value(greedy=False)))
+    return forgotten | found
 
 
 def changed(defaults: Mapping[str, str], changes: Mapping[str, str]) -> dict[str, str]:
     """Lay changes over what is remembered: a shape takes the place of a size, and a size of a shape; `none` forgets."""
-    changes = {name: "" if value == PLAIN else value for name, value in changes.items()}
+    changes = {name: _kept(value) if name in KEPT else value for name, value in changes.items()}
     gone = {name for name, rival in (("ar", "size"), ("size", "ar")) if changes.get(rival) and name not in changes}
     return {name: value for name, value in usable(defaults).items() if name not in gone} | changes
+
+
+def _kept(value: str) -> str:
+    """Write a value of a flag that is remembered as the menus of the forms have it."""
+    return "" if value.lower() == PLAIN else value.lower()
 
 
 def options_in(text: str) -> dict[str, str]:
@@ -352,6 +356,7 @@ _VALUE: Final = re.compile(rf"(?:{_MARK}[^\W\d_][\w-]*[=:])?", re.IGNORECASE)  #
 _QUOTES: Final = {'"': '"', "“": "”", "„": "“", "«": "»", "”": "”"}
 _STOPS: Final = ".,:;!?…"  # that may end a word
 _SETTINGS: Final = re.compile(rf"set+[ing]{{2,3}}s?[{_STOPS}]*", re.IGNORECASE)  # and what hurried fingers make of it
+_AFTER_SETTINGS: Final = re.compile(rf"{_DASHES}*(reset|help|h)[{_STOPS}]*", re.IGNORECASE)
 _OURS: Final = re.compile(
     rf"help|/imagine|prompt:.*|{_SETTINGS.pattern}", re.IGNORECASE
 )  # these, as the first word, speak to us

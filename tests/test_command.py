@@ -668,14 +668,25 @@ def test_defaults_that_the_admin_has_taken_away_block_nobody(monkeypatch: pytest
     assert usable({**kept, "model": "large"}) == {"n": "2", "model": "large", "size": "1024x1024"}
 
 
+FORGOTTEN = dict.fromkeys(("model", "ar", "size", "n", "style"), "")
+
+
 @pytest.mark.parametrize(
     ("text", "found"),
     [
         ("settings", {}),
         (" Settings ", {}),
-        ("settings reset", dict.fromkeys(("model", "ar", "size", "n", "style"), "")),
+        ("settings reset", FORGOTTEN),
         ("settings --n 4 --style=oil", {"n": "4", "style": "oil"}),
-        ("settings --style=OIL --model SKETCH", {"style": "oil", "model": "sketch"}),
+        ("settings --style=OIL --model SKETCH", {"style": "OIL", "model": "SKETCH"}),
+        ("settings --reset", FORGOTTEN),
+        ("settings -reset", FORGOTTEN),
+        ("settings —reset", FORGOTTEN),
+        ("settings reset reset", FORGOTTEN),
+        ("settings reset.", FORGOTTEN),
+        ("settings --n 4 reset", FORGOTTEN | {"n": "4"}),
+        ("settings --style --reset --n=4", FORGOTTEN | {"n": "4"}),
+        ("settings --n 4 help", {"n": "4"}),
         ("settings\n--n 4", {"n": "4"}),
         ("settings: --n 4", {"n": "4"}),
         ("Settings?", {}),
@@ -712,6 +723,7 @@ def test_settings_are_told_from_a_prompt(text: str, found: dict[str, str] | None
         ("setting: --n 4", "Did you mean /imagine settings?"),
         ("settings, all of them", "and not “all”."),
         ("settigns reset", "Did you mean /imagine settings?"),
+        ("settigns --reset", "Did you mean /imagine settings?"),
     ],
 )
 def test_what_may_be_meant_for_the_settings_is_not_drawn(text: str, told: str) -> None:
@@ -765,6 +777,9 @@ def test_a_line_of_settings_has_no_other_words(line: str, told: str) -> None:
         ({"size": "256x256"}, {"size": "256x256"}),
         ({"size": ""}, {"ar": "3:2", "size": ""}),
         ({"size": "none"}, {"ar": "3:2", "size": ""}),
+        ({"size": "None"}, {"ar": "3:2", "size": ""}),
+        ({"style": "Oil", "model": "SKETCH"}, {"ar": "3:2", "style": "oil", "model": "sketch"}),
+        ({"no": "None"}, {"ar": "3:2", "no": "None"}),
         ({"ar": "1:1", "size": "256x256"}, {"ar": "1:1", "size": "256x256"}),
     ],
 )
