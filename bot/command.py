@@ -65,7 +65,7 @@ def read_all(
         raise HelpWanted(model)
     if "aspect_ratio" in given and "width" in given:
         raise BadRequest("Give either --ar or --size, not both.")
-    return _expand(prompt, {"model": model} | _defaults(usable(defaults or {}), given) | given)
+    return _expand(prompt, {"model": model} | _defaults(usable(defaults or {}), given, model) | given)
 
 
 def unpasted(text: str) -> str:
@@ -436,14 +436,15 @@ def _unknown(typed: str) -> BadRequest:
     return BadRequest("I don't know --{typed}. There are: {flags}.", typed=typed[:50], flags=flags)
 
 
-def _defaults(defaults: Mapping[str, str], given: Mapping[str, Any]) -> dict[str, Any]:
-    """Read a person's own defaults, those that go with what they have `given` this time."""
+def _defaults(defaults: Mapping[str, str], given: Mapping[str, Any], model: str) -> dict[str, Any]:
+    """Read a person's own defaults, those that go with what they have `given` this time; `model` serves anyway."""
     usual: dict[str, Any] = {}
     for name, value in defaults.items():
         _set(usual, name, value)
     if "width" in given or "aspect_ratio" in given:
         usual = {name: value for name, value in usual.items() if name not in {*ABOUT_A_MODEL, "aspect_ratio"}}
-    if given.get("model", usual.get("model")) != usual.get("model"):
+    serving = usual.get("model", model)
+    if given.get("model", serving) != serving:
         usual = {name: value for name, value in usual.items() if name not in ABOUT_A_MODEL}
     return usual
 

@@ -655,6 +655,8 @@ def test_defaults_that_do_not_go_with_what_was_named_are_left_out(monkeypatch: p
     monkeypatch.setitem(MODELS, "large", replace(SKETCH, name="large", width=512, height=512))
     [request] = read_all("a fox --model large", defaults={"size": "256x256"})
     assert request.width == 512
+    [request] = read_all("a fox --model large", model="large", defaults={"size": "320x320"})
+    assert request.width == 320
     [request] = read_all("a fox", defaults={"model": "large", "size": "320x320"})
     assert (request.model, request.width) == ("large", 320)
 
