@@ -130,8 +130,8 @@ TEXTS: Final[dict[str, str]] = {
     "“{flag}” cannot stand within {{…}}: flags go before or after the words.": (
         "„{flag}“ kann nicht in {{…}} stehen: Flags stehen vor oder nach den Wörtern."
     ),
-    "There is no list “{name}” here. There is: {lists}. A backslash keeps the words: \\__{name}__": (
-        "Eine Liste „{name}“ gibt es hier nicht. Es gibt: {lists}. Ein Backslash lässt die Wörter stehen: \\__{name}__"
+    "There is no list “{missing}” here. There is: {lists}. A backslash keeps the words: \\__{missing}__": (
+        "Eine Liste „{missing}“ gibt es hier nicht. Es gibt: {lists}. Ein Backslash lässt die Wörter stehen: \\__{missing}__"
     ),
     "That is too many choices in {{…}}: {limit} pictures fit one message.": (
         "Das ist zu viel Auswahl in {{…}}: {limit} Bilder passen in eine Nachricht."

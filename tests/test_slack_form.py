@@ -141,6 +141,16 @@ def test_what_is_wrong_is_said_beside_the_field_that_it_is_in(text: str, options
     assert slack_form.field_of(told.value, sent(Form(), {"prompt": "a fox"})) == name
 
 
+@pytest.mark.parametrize("name", ["style", "seed", "no"])
+def test_a_list_that_is_not_there_is_said_beside_the_words_whatever_it_is_called(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bot.choices.LISTS", {"animal": ["fox"]})
+    with pytest.raises(Told) as told:
+        command.read_all(f"a __{name}__")
+    assert slack_form.field_of(told.value, sent(Form(), {"prompt": "a fox"})) == "prompt"
+
+
 def test_every_error_that_a_field_is_known_for_is_one_that_is_raised() -> None:
     known = {*slack_form.ABOUT, *slack_form.NAMED}
     assert known <= LANGUAGES["de"].keys()
