@@ -30,6 +30,7 @@ LONGEST: Final = 3 * PROMPT_LIMIT  # characters of a whole command: a prompt, wh
 EXAMPLES: Final = ("a red fox in the snow", "a robot wearing a crown --ar 3:2 --n 4", "a {red,blue} fox --style watercolor")
 SHAPES: Final = ("1:1", "3:2", "2:3", "4:3", "3:4", "16:9", "9:16")  # to pick from; any other can be typed
 KEPT: Final = ("model", "ar", "size", "n", "style")  # flags that people may set once for all their commands
+RIVALS: Final = {"ar": ("size",), "size": ("ar",), "model": ("size",)}  # what a flag that is typed leaves no room for
 PLAIN: Final = "none"  # instead of the style that a person usually has
 ABOUT_A_MODEL: Final = {"width", "height"}  # what fits one model may not fit another
 
@@ -112,14 +113,21 @@ def settings_in(text: str) -> dict[str, str] | None:
     `settings` alone is empty, and so is `settings help`. With `reset` anywhere, all else is forgotten, by an empty value; a
     flag without a value forgets what it sets.
     """
-    first, *rest = unpasted(text).split() or [""]
-    if not _SETTINGS.fullmatch(first):
+    if not is_about_settings(text):
         return None
+    first, *rest = unpasted(text).split()
     if first.lower().rstrip(_STOPS) != "settings":
-        if rest and not (_FLAG.match(rest[0]) or _AFTER_SETTINGS.fullmatch(rest[0])):
-            return None  # a setting sun
         raise BadRequest("Did you mean /imagine settings? To draw “{word}”, put it between quotes.", word=first)
     return _remembered(_Words(" ".join(rest)))
+
+
+def is_about_settings(text: str) -> bool:
+    """Return whether a text is no prompt, such as `a setting sun`, but meant for the settings."""
+    first, *rest = unpasted(text).split() or [""]
+    if not _SETTINGS.fullmatch(first):
+        return False
+    exact = first.lower().rstrip(_STOPS) == "settings"
+    return exact or not rest or bool(_FLAG.match(rest[0]) or _AFTER_SETTINGS.fullmatch(rest[0]))
 
 
 def _remembered(words: _Words) -> dict[str, str]:
@@ -153,6 +161,14 @@ def changed(defaults: Mapping[str, str], changes: Mapping[str, str]) -> dict[str
 def _kept(value: str) -> str:
     """Write a value of a flag that is remembered as the menus of the forms have it."""
     return "" if value.lower() == PLAIN else value.lower()
+
+
+def unsaid(defaults: Mapping[str, str], text: str) -> dict[str, str]:
+    """Return the defaults that go with what was typed, whether or not it can be read: a form's fields win over its words."""
+    flags = filter(None, (_FLAG.fullmatch(word) for word in _Words(text).left()))
+    typed = {ALIASES.get(name, name) for flag in flags for name in [flag[1].lower().replace("-", "_")]}
+    gone = typed.union(*(RIVALS.get(name, ()) for name in typed))
+    return {name: value for name, value in defaults.items() if name not in gone}
 
 
 def options_in(text: str) -> dict[str, str]:

@@ -5,6 +5,7 @@ https://discord.com/developers/docs/interactions/application-commands
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 import discord
@@ -13,7 +14,7 @@ from discord import app_commands
 from bot import command, texts
 from bot.discord_answers import caller, language, privately, tell
 from bot.discord_buttons import Recall, press_in
-from bot.discord_forms import Draft, draw, open_form
+from bot.discord_forms import Draft, draw, open_form, refuse, usual
 from bot.errors import BadRequest
 from bot.models import MODELS, ROWS
 from bot.request import LEAST_STRENGTH, MAX_PICTURES, PROMPT_LIMIT, SEEDS, UPSCALES, shorten
@@ -92,12 +93,13 @@ async def imagine(
     """
     values = (n, ar, size, seed, no, steps, guidance, model, style, strength, upscale, repeat)
     options: Mapping[str, object] = dict(zip(OPTIONS, values, strict=True))
-    start = _address(image) if image else ""
-    desk, who = interaction.client.desk, caller(interaction)
-    if (shown := await desk.settings(prompt, who)) is not None:
-        await privately(interaction, shown)
+    draft = Draft.typed(prompt, options)
+    try:
+        draft = replace(draft, start=_address(image) if image else "")
+    except BadRequest as refused:
+        await refuse(interaction, refused, draft, options)
     else:
-        await draw(interaction, Draft.typed(prompt, options, start), options)
+        await draw(interaction, draft, options)
 
 
 @app_commands.command(name="imagine-form", description=Phrase("Fill in a form to draw a picture"))
@@ -155,10 +157,8 @@ async def imagine_this(interaction: Interaction, message: discord.Message) -> No
 
 async def _open(interaction: Interaction, filled: Mapping[str, str], start: str) -> None:
     """Open the form with that in it, over the person's defaults."""
-    desk = interaction.client.desk
-    defaults = {"model": desk.model} | await desk.defaults(caller(interaction))
-    options = command.changed(defaults, {name: value for name, value in filled.items() if name != "prompt"})
-    await open_form(interaction, Draft.typed(filled["prompt"], options, start))
+    options = {name: value for name, value in filled.items() if name != "prompt"}
+    await open_form(interaction, await usual(interaction, filled["prompt"], options, start))
 
 
 def _address(image: discord.Attachment) -> str:

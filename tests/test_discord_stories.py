@@ -696,6 +696,56 @@ async def test_a_command_that_cannot_be_drawn_is_corrected_in_the_form(house: Ho
     assert prefilled(opened.modal)["Style"] == "oil"
 
 
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"prompt": "settings of a table", "style": "oil"}, "and not “of”"),
+        ({"prompt": "setings --n 4"}, "Did you mean /imagine settings?"),
+        ({"prompt": "settings", "seed": 7}, "--seed is not remembered"),
+        ({"prompt": "settings", "size": "1x1"}, "must be from"),
+        ({"prompt": "a fox", "image": b"hello"}, "That is not a picture that I can read"),
+        ({"prompt": "settings", "image": "photo"}, "--image is not remembered"),
+    ],
+)
+async def test_nothing_that_was_typed_is_lost_whatever_is_refused(options: dict[str, Any], told: str, house: House) -> None:
+    if content := options.get("image"):
+        options = options | {"image": house.discord.upload("a.png", photo() if content == "photo" else content)}
+    refused = await house.discord.imagine(house.url, options)
+    assert told in refused.told
+    assert refused.message
+    again = prefilled((await house.click(refused.message, "Correct it")).modal)
+    assert again["What you want to see"] == options["prompt"]
+    assert again.get("Style", "-") in {options.get("style", "-"), ""}
+    assert house.drawn == []
+
+
+async def test_settings_that_were_refused_are_corrected_in_the_form(house: House) -> None:
+    refused = await house.discord.imagine(house.url, {"prompt": "settings --nn 4", "style": "oil"})
+    assert refused.message
+    again = await house.click(refused.message, "Correct it")
+    told = await house.discord.submit(house.url, again, {"What you want to see": "settings --n 4"})
+    assert told.told.startswith("What I add to your commands: --n 4 --style oil\n")
+
+
+async def test_options_beside_settings_are_remembered_with_them(house: House) -> None:
+    answer = await house.discord.imagine(house.url, {"prompt": "settings --style oil", "n": 4})
+    assert answer.told.startswith("What I add to your commands: --style oil --n 4\n")
+
+
+async def test_a_refused_command_is_corrected_over_what_the_person_always_wants(house: House) -> None:
+    await house.discord.imagine(house.url, {"n": 2, "style": "oil", "size": "320x224"}, name="imagine-settings")
+    refused = await house.discord.imagine(house.url, {"prompt": "a fox --ar 1:1 --stpes 5", "style": "neon"})
+    assert refused.message
+    again = await house.click(refused.message, "Correct it")
+    shown = prefilled(again.modal)
+    assert (shown["Style"], shown["Settings"], shown["Model"]) == ("neon", "--n 2", "sketch")
+    right = {"What you want to see": "a fox --ar 1:1 --steps 5"}
+    await house.outcome(await house.discord.submit(house.url, again, right))
+    (request,) = house.drawn
+    assert (request.prompt, request.n, request.width, request.height) == ("a fox, neon glow", 2, 256, 256)
+    assert request.num_inference_steps == 5
+
+
 async def test_the_form_offers_every_style_and_model(house: House) -> None:
     opened = await house.discord.imagine(house.url, {}, name="imagine-form")
     menus = [part["component"] for part in opened.modal["components"] if part["component"]["type"] == 3]
@@ -760,7 +810,11 @@ async def test_settings_are_remembered_shown_and_forgotten_for_one_person_in_one
 
 @pytest.mark.parametrize(
     ("prompt", "told"),
-    [("settings help", "I add nothing"), ("settings rest", "and not “rest”"), ("help", "Type what you want to see")],
+    [
+        ("settings help", "What I add to your commands: --n 2"),
+        ("settings rest", "and not “rest”"),
+        ("help", "Type what you want to see"),
+    ],
 )
 async def test_what_speaks_to_us_is_never_drawn(prompt: str, told: str, house: House) -> None:
     answer = await house.discord.imagine(house.url, {"prompt": prompt, "n": 2})
