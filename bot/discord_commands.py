@@ -15,6 +15,7 @@ from bot import command, texts
 from bot.discord_answers import caller, language, privately, tell
 from bot.discord_buttons import Recall, press_in
 from bot.discord_forms import Draft, draw, open_form, refuse, usual
+from bot.discord_reply import plain
 from bot.errors import BadRequest
 from bot.models import MODELS, ROWS
 from bot.request import LEAST_STRENGTH, MAX_PICTURES, PROMPT_LIMIT, SEEDS, UPSCALES, shorten
@@ -133,7 +134,7 @@ async def imagine_settings(
     defaults = {} if reset else await desk.remembered(who)
     if changes or reset:
         defaults = await desk.set_defaults(who, command.changed(defaults, changes))
-    await privately(interaction, desk.shown(defaults, who.language))
+    await privately(interaction, plain(desk.shown(defaults, who.language)))
 
 
 @app_commands.command(name="imagine-help", description=Phrase("How this works, with examples"))

@@ -22,6 +22,7 @@ from bot import command
 from bot.courier import LOST_START, attempt
 from bot.deadline import left, left_to_answer
 from bot.discord_answers import caller, language, order_taken, privately, tell
+from bot.discord_reply import plain
 from bot.errors import NotTaken, Told
 from bot.models import MODELS
 from bot.request import shorten
@@ -209,7 +210,7 @@ async def draw(interaction: Interaction, draft: Draft, options: Mapping[str, obj
         draft = await draft.started(interaction.client.desk)
         given = draft.options if options is None else options
         if (shown := await _settings(interaction, draft, given)) is not None:
-            await privately(interaction, shown)
+            await privately(interaction, plain(shown))
             return
         taken = await _order(interaction, draft, given, form=options is None)
     except LostStart as lost:  # they can go on with what they typed, or attach it anew
