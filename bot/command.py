@@ -191,10 +191,10 @@ def write(request: ImageRequest) -> str:
     return " ".join(words)
 
 
-def filled(request: ImageRequest, words: str = "") -> dict[str, str]:
+def filled(request: ImageRequest, words: str = "", others: Sequence[ImageRequest] = ()) -> dict[str, str]:
     """Return what stands in a form that draws a request: the prompt, and what the flags say, by their names.
 
-    Where several requests came of `words`, the prompt is what was typed for them all, without the flags beside it.
+    Where `others` came of the same `words`, the prompt is what was typed for them all, without the flags beside it.
     """
     prompt, style = split(request.prompt)
     if asked := _asked(words, request.model):
@@ -204,6 +204,9 @@ def filled(request: ImageRequest, words: str = "") -> dict[str, str]:
     else:
         prompt = typed(prompt)
     said = {name.removeprefix("--"): value for name, value in flags(request)}
+    rounds = len({each.seed for each in (request, *others)})  # of which each has a seed of its own
+    if asked and rounds > 1:
+        said["repeat"] = f"{rounds}"
     return {"prompt": prompt, "no": request.negative_prompt, "style": style, **said}
 
 

@@ -190,8 +190,8 @@ class Desk:
 
     async def edit(self, press: Press, recall: Recall) -> dict[str, str]:
         """Return what stands in the form that opens: flags by name, and the prompt."""
-        (request, *_), words = await self._asked(press, recall)
-        return command.filled(request, words)
+        (request, *others), words = await self._asked(press, recall)
+        return command.filled(request, words, others)
 
     async def imagined(self, text: str, press: Press | None, recall: Recall) -> dict[str, str]:
         """Return what stands in the form that a message opens, by which one can start from it: flags by name, and the prompt.

@@ -43,7 +43,21 @@ _WORDS: Final = re.compile(r"\{\{((?:[^{}]|\{\w+\})+)\}\}")
 WORDS: Final = frozenset(_WORDS.findall(TEMPLATE))
 
 # What the page may say apart from the words, by the names of the flags.
-FIELDS: Final = ("no", "model", "style", "size", "steps", "guidance", "seed", "n", "strength", "upscale", "image", "vary")
+FIELDS: Final = (
+    "no",
+    "model",
+    "style",
+    "size",
+    "steps",
+    "guidance",
+    "seed",
+    "n",
+    "strength",
+    "upscale",
+    "image",
+    "vary",
+    "repeat",
+)
 NAME: Final = 60  # characters of a prompt in the name of a file
 
 NOT_HERE: Final = Phrase("There is no such drawing here any more.")

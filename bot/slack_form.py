@@ -35,7 +35,7 @@ START: Final = "start"
 UPLOAD: Final = "upload_picture"
 REASON: Final = "reason"
 ASKING: Final = ("type", "callback_id", "title", "submit", "close", "private_metadata")
-HIDDEN: Final = ("vary", "image")  # flags that have no field of their own
+HIDDEN: Final = ("vary", "image", "repeat")  # flags that have no field of their own
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -799,11 +799,14 @@ def test_a_size_takes_the_place_of_a_shape_that_was_remembered(changes: dict[str
         "\\settings {red,blue}",
         'a {red, blue} \\--fox \\{x} "--n 3" --upscale 2',
         "{a red,a blue} fox, oil painting --style oil",
+        "a __animal__ --repeat 4",
+        "a {red,blue} __animal__ --repeat 2 --n 2 --style oil",
     ],
 )
+@pytest.mark.usefixtures("lists")
 def test_a_form_that_is_filled_in_draws_all_that_was_asked_for(words: str) -> None:
     requests = read_all(words)
-    form = filled(requests[0], words)
+    form = filled(requests[0], words, requests[1:])
     options = {name: value for name, value in form.items() if value and name != "prompt"}
     assert list(read_all(form["prompt"], options=options)) == list(requests)
 
