@@ -299,7 +299,7 @@ def _pair(value: str, number: str, between: str) -> list[str]:
 
 
 def _ratio(value: str) -> float:
-    width, height = map(float, _pair(value, r"\d{1,5}(?:\.\d{1,5})?", "[:/x×]"))
+    width, height = map(_decimal, _pair(value, r"\d{1,5}(?:[.,]\d{1,5})?", "[:/x×]"))
     if not width or not height:
         raise ValueError(value)
     return width / height

@@ -173,9 +173,9 @@ TEXTS: Final[dict[str, str]] = {
         "Das hat mehr als {minutes} Minuten gedauert, darum habe ich es angehalten. Bitte versuch es kleiner oder mit weniger Schritten."
     ),
     # Settings that are remembered
-    "What I add to your commands: {flags}": "Was ich zu deinen Befehlen dazusage: {flags}",
-    "I add nothing to your commands.": "Ich sage nichts zu deinen Befehlen dazu.",
-    "What I cannot add any more, and leave out: {flags}": "Was ich nicht mehr dazusagen kann und weglasse: {flags}",
+    "What I add to your commands: {flags}": "Was ich zu deinen Befehlen hinzufüge: {flags}",
+    "I add nothing to your commands.": "Ich füge zu deinen Befehlen nichts hinzu.",
+    "What I cannot add any more, and leave out: {flags}": "Was ich nicht mehr hinzufügen kann und weglasse: {flags}",
     "Change it with /imagine settings --n 4 --style oil, or forget it with /imagine settings reset. It holds {kept}.": (
         "Ändern: /imagine settings --n 4 --style oil. Vergessen: /imagine settings reset. Merken kann ich {kept}."
     ),
