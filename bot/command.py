@@ -26,6 +26,7 @@ from bot.request import MAX_PICTURES, PROMPT_LIMIT, SEEDS, ImageRequest, at_most
 from bot.styles import STYLES, split
 from bot.texts import ENGLISH, Phrase, say
 
+COMMAND: Final = "/imagine "
 LONGEST: Final = 3 * PROMPT_LIMIT  # characters of a whole command: a prompt, what to leave out, and the flags
 EXAMPLES: Final = ("a red fox in the snow", "a robot wearing a crown --ar 3:2 --n 4", "a {red,blue} fox --style watercolor")
 SHAPES: Final = ("1:1", "3:2", "2:3", "4:3", "3:4", "16:9", "9:16")  # to pick from; any other can be typed
@@ -82,8 +83,6 @@ def is_named(text: str) -> bool:
 
 def check(defaults: Mapping[str, str]) -> None:
     """Raise `BadRequest` for defaults that could not be drawn with."""
-    if "ar" in defaults and "size" in defaults:
-        raise BadRequest("Give either --ar or --size, not both.")
     read_all("a fox", options=defaults)
 
 

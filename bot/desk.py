@@ -208,7 +208,7 @@ class Desk:
     async def details(self, press: Press, caller: Caller, recall: Recall) -> str:
         """Say how the pictures are drawn again: as a command for all of them, and each one's seed."""
         requests, _ = await self._asked(press, recall)
-        lines = [f"/imagine {command.write(request)}" for request in requests]
+        lines = [f"{command.COMMAND}{command.write(request)}" for request in requests]
         pictures = each_alone(requests)
         if len(pictures) > 1:
             numbers = ", ".join(f"{each.variation_seed if each.variation_strength else each.seed}" for each in pictures)

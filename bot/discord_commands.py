@@ -21,7 +21,7 @@ from bot.models import MODELS, ROWS
 from bot.request import LEAST_STRENGTH, MAX_PICTURES, PROMPT_LIMIT, SEEDS, UPSCALES, shorten
 from bot.styles import STYLES
 from bot.texts import ENGLISH, Phrase, say
-from bot.upload import TYPES
+from bot.upload import NOT_READABLE, TYPES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -35,7 +35,6 @@ CHOICES: Final = 25  # that Discord shows
 CHOICE: Final = 100  # characters
 
 OPTIONS: Final = ("n", "ar", "size", "seed", "no", "steps", "guidance", "model", "style", "strength", "upscale", "repeat")
-NOT_READABLE: Final = Phrase("That is not a picture that I can read. PNG, JPEG, WebP and GIF work.")
 ANYWHERE: Final = {"guilds": True, "dms": True, "private_channels": True}
 
 

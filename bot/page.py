@@ -18,7 +18,7 @@ from functools import cache
 from importlib import resources
 from typing import TYPE_CHECKING, Any, Final
 
-from bot.actions import Action, Press, of_proposal, offered, so_many, while_drawing
+from bot.actions import DELETED, Action, Press, of_proposal, offered, so_many, while_drawing
 from bot.courier import Outcome, Pace, describe, summary
 from bot.desk import GONE, Caller, Proposal
 from bot.errors import Told
@@ -62,7 +62,6 @@ NAME: Final = 60  # characters of a prompt in the name of a file
 
 NOT_HERE: Final = Phrase("There is no such drawing here any more.")
 ELSEWHERE: Final = Phrase("That drawing has ended, and not on this page.")
-DELETED: Final = Phrase("Deleted.")
 
 
 class Page:

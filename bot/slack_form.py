@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 CALLBACK: Final = "imagine"
 CONFIRMED: Final = "imagine_confirmed"
 LONGEST: Final = 3000  # characters of a field
-NONE: Final = "none"  # Slack's options cannot be empty
+NONE: Final = command.PLAIN  # Slack's options cannot be empty
 FILETYPES: Final = ["png", "jpg", "jpeg", "webp", "gif"]
 PLACE: Final = "place"
 START: Final = "start"
