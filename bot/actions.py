@@ -39,6 +39,7 @@ class Action(StrEnum):
     DISCARD = "discard"
 
 
+DELETED: Final = Phrase("Deleted.")
 FORBIDDEN: Final = {
     Action.DELETE: Phrase("Only who asked for it, or a moderator, can delete it."),
     Action.CANCEL: Phrase("Only who asked for it, or a moderator, can cancel it."),

@@ -61,8 +61,8 @@ def check(prompt: str) -> None:
     for name in named(prompt):
         if LISTS and name not in LISTS:
             raise BadRequest(
-                "There is no list “{name}” here. There is: {lists}. A backslash keeps the words: \\__{name}__",
-                name=name[:50],
+                "There is no list “{missing}” here. There is: {lists}. A backslash keeps the words: \\__{missing}__",
+                missing=name[:50],
                 lists=", ".join(LISTS),
             )
 

@@ -8,6 +8,7 @@ Flags are Midjourney's where people's fingers know them. They may stand before, 
 - What `{red,blue}` and `__animal__` stand for is said in `choices`.
 - A backslash before `--`, a quote, `{` or `__` keeps it as part of the words.
 - `help` alone, and what begins with `settings`, is never drawn, unless it stands between quotes or behind a backslash.
+  So does what begins with `/imagine` or `prompt:`, or these are taken off: some platforms do so, and some leave them on.
 """
 
 from __future__ import annotations
@@ -25,12 +26,13 @@ from bot.request import MAX_PICTURES, PROMPT_LIMIT, SEEDS, ImageRequest, at_most
 from bot.styles import STYLES, split
 from bot.texts import ENGLISH, Phrase, say
 
+COMMAND: Final = "/imagine "
 LONGEST: Final = 3 * PROMPT_LIMIT  # characters of a whole command: a prompt, what to leave out, and the flags
 EXAMPLES: Final = ("a red fox in the snow", "a robot wearing a crown --ar 3:2 --n 4", "a {red,blue} fox --style watercolor")
 SHAPES: Final = ("1:1", "3:2", "2:3", "4:3", "3:4", "16:9", "9:16")  # to pick from; any other can be typed
 KEPT: Final = ("model", "ar", "size", "n", "style")  # flags that people may set once for all their commands
+RIVALS: Final = {"ar": ("size",), "size": ("ar",), "model": ("size",)}  # what a flag that is typed leaves no room for
 PLAIN: Final = "none"  # instead of the style that a person usually has
-AFTER_SETTINGS: Final = ("reset", "help")
 ABOUT_A_MODEL: Final = {"width", "height"}  # what fits one model may not fit another
 
 
@@ -65,18 +67,22 @@ def read_all(
         raise HelpWanted(model)
     if "aspect_ratio" in given and "width" in given:
         raise BadRequest("Give either --ar or --size, not both.")
-    return _expand(prompt, {"model": model} | _defaults(usable(defaults or {}), given) | given)
+    return _expand(prompt, {"model": model} | _defaults(usable(defaults or {}), given, model) | given)
 
 
 def unpasted(text: str) -> str:
-    """Take the command's own name off a text, where somebody copied all of it."""
-    return _PASTED.sub("", text, count=1) if _PASTED.match(text) else text
+    """Take the command's own name off a text, where somebody copied all of it, or what a platform has left of that."""
+    found = _PASTED.match(text)
+    return text[found.end() :] if found else text
+
+
+def is_named(text: str) -> bool:
+    """Return whether a text begins with the command's own name."""
+    return _NAMED.match(text) is not None
 
 
 def check(defaults: Mapping[str, str]) -> None:
     """Raise `BadRequest` for defaults that could not be drawn with."""
-    if "ar" in defaults and "size" in defaults:
-        raise BadRequest("Give either --ar or --size, not both.")
     read_all("a fox", options=defaults)
 
 
@@ -103,24 +109,33 @@ def _serve(defaults: Mapping[str, str]) -> bool:
 def settings_in(text: str) -> dict[str, str] | None:
     """Read `settings --model sdxl --n 2`; None where the text is a prompt. Raises `BadRequest` for what may be a mistake.
 
-    `settings` alone is empty, and so is `settings help`. What follows `settings reset` is set after all else is forgotten,
-    by an empty value; a flag without a value forgets what it sets.
+    `settings` alone is empty, and so is `settings help`. With `reset` anywhere, all else is forgotten, by an empty value; a
+    flag without a value forgets what it sets.
     """
+    if not is_about_settings(text):
+        return None
+    first, *rest = unpasted(text).split()
+    if first.lower().rstrip(_STOPS) != "settings":
+        raise BadRequest("Did you mean /imagine settings? To draw “{word}”, put it between quotes.", word=first)
+    return _remembered(_Words(" ".join(rest)))
+
+
+def is_about_settings(text: str) -> bool:
+    """Return whether a text is no prompt, such as `a setting sun`, but meant for the settings."""
     first, *rest = unpasted(text).split() or [""]
     if not _SETTINGS.fullmatch(first):
-        return None
-    if first.lower() != "settings":
-        if rest and not (_FLAG.match(rest[0]) or rest[0].lower() in AFTER_SETTINGS):
-            return None  # a setting sun
-        raise BadRequest("Did you mean /imagine settings? To draw “{word}”, put it between quotes.", word=first)
-    said = rest.pop(0).lower() if rest and rest[0].lower() in AFTER_SETTINGS else ""
-    return dict.fromkeys(KEPT if said == "reset" else (), "") | _remembered(_Words(" ".join(rest)))
+        return False
+    exact = first.lower().rstrip(_STOPS) == "settings"
+    return exact or not rest or bool(_FLAG.match(rest[0]) or _AFTER_SETTINGS.fullmatch(rest[0]))
 
 
 def _remembered(words: _Words) -> dict[str, str]:
-    """Read the flags after `settings`."""
-    found: dict[str, str] = {}
+    """Read what stands after `settings`."""
+    found, forgotten = dict[str, str](), dict[str, str]()
     while word := words.take():
+        if said := _AFTER_SETTINGS.fullmatch(word):
+            forgotten |= dict.fromkeys(KEPT if said[1].lower() == "reset" else (), "")
+            continue
         if not (match := _flag(word)):
             raise BadRequest(
                 "After “settings” I read flags such as --n 4 --style oil, or reset, and not “{word}”. "
@@ -128,29 +143,41 @@ def _remembered(words: _Words) -> dict[str, str]:
                 word=word[:50],
             )
         name = _known(match[1])
-        if name == "help":
-            continue
         if name not in KEPT:
             flags = ", ".join(f"--{flag}" for flag in KEPT)
             raise BadRequest("--{name} is not remembered; these are: {flags}.", name=name, flags=flags)
-        found[name] = (match[2] or _bare(list(words.value(greedy=False)))).lower()  # as the menus of the forms have it
-    return found
+        found[name] = match[2] or _bare(list(words.value(greedy=False)))
+    return forgotten | found
 
 
 def changed(defaults: Mapping[str, str], changes: Mapping[str, str]) -> dict[str, str]:
     """Lay changes over what is remembered: a shape takes the place of a size, and a size of a shape; `none` forgets."""
-    changes = {name: "" if value == PLAIN else value for name, value in changes.items()}
+    changes = {name: _kept(value) if name in KEPT else value for name, value in changes.items()}
     gone = {name for name, rival in (("ar", "size"), ("size", "ar")) if changes.get(rival) and name not in changes}
     return {name: value for name, value in usable(defaults).items() if name not in gone} | changes
+
+
+def _kept(value: str) -> str:
+    """Write a value of a flag that is remembered as the menus of the forms have it."""
+    return "" if value.lower() == PLAIN else value.lower()
+
+
+def unsaid(defaults: Mapping[str, str], text: str) -> dict[str, str]:
+    """Return the defaults that go with what was typed, whether or not it can be read: a form's fields win over its words."""
+    flags = filter(None, (_FLAG.fullmatch(word) for word in _Words(text).left()))
+    typed = {ALIASES.get(name, name) for flag in flags for name in [flag[1].lower().replace("-", "_")]}
+    gone = typed.union(*(RIVALS.get(name, ()) for name in typed))
+    return {name: value for name, value in defaults.items() if name not in gone}
 
 
 def options_in(text: str) -> dict[str, str]:
     """Read a line of nothing but flags, as the options of a command. Raises `BadRequest` for any other word."""
     words, found = _Words(text), dict[str, str]()
     while word := words.take():
-        if not (match := _flag(word)):
+        match = _flag(word)
+        name = _known(match[1]) if match else ""
+        if match is None or name == "help":
             raise BadRequest("“{word}” is not a setting. For example: --steps 20 --n 4", word=word[:50])
-        name = _known(match[1])
         found[name] = _bare([match[2]] if match[2] else list(words.value(greedy=name == "no")))
     return found
 
@@ -163,19 +190,22 @@ def write(request: ImageRequest) -> str:
     return " ".join(words)
 
 
-def filled(request: ImageRequest, words: str = "") -> dict[str, str]:
+def filled(request: ImageRequest, words: str = "", others: Sequence[ImageRequest] = ()) -> dict[str, str]:
     """Return what stands in a form that draws a request: the prompt, and what the flags say, by their names.
 
-    Where several requests came of `words`, the prompt is what was typed for them all, without the flags beside it.
+    Where `others` came of the same `words`, the prompt is what was typed for them all, without the flags beside it.
     """
     prompt, style = split(request.prompt)
     if asked := _asked(words, request.model):
-        prompt = protect(asked)
+        prompt = _of_a_picture(protect(asked))
         if choices.filled(choices.prompts_in(asked)[0], request.seed).split() == request.prompt.split():
             style = ""  # its words are the person's own
     else:
         prompt = typed(prompt)
     said = {name.removeprefix("--"): value for name, value in flags(request)}
+    rounds = len({each.seed for each in (request, *others)})  # of which each has a seed of its own
+    if asked and rounds > 1:
+        said["repeat"] = f"{rounds}"
     return {"prompt": prompt, "no": request.negative_prompt, "style": style, **said}
 
 
@@ -268,7 +298,7 @@ def _pair(value: str, number: str, between: str) -> list[str]:
 
 
 def _ratio(value: str) -> float:
-    width, height = map(float, _pair(value, r"\d{1,5}(?:\.\d{1,5})?", "[:/x×]"))
+    width, height = map(_decimal, _pair(value, r"\d{1,5}(?:[.,]\d{1,5})?", "[:/x×]"))
     if not width or not height:
         raise ValueError(value)
     return width / height
@@ -342,10 +372,15 @@ _MARK: Final = rf"(?:{_DASHES}{{2,4}}|[\u2013-\u2015\u2212]|-(?=(?:{'|'.join([*F
 _FLAG: Final = re.compile(rf"{_MARK}([^\W\d_][\w-]*)(?:[=:](.*))?", re.DOTALL | re.IGNORECASE)
 _VALUE: Final = re.compile(rf"(?:{_MARK}[^\W\d_][\w-]*[=:])?", re.IGNORECASE)  # the value in --flag=value follows, or the word
 _QUOTES: Final = {'"': '"', "“": "”", "„": "“", "«": "»", "”": "”"}
-_SETTINGS: Final = re.compile(r"set+[ing]{2,3}s?", re.IGNORECASE)  # and what hurried fingers make of it
-_OURS: Final = re.compile(rf"help|/imagine|{_SETTINGS.pattern}", re.IGNORECASE)  # these, as the first word, speak to us
+_STOPS: Final = ".,:;!?…"  # that may end a word
+_SETTINGS: Final = re.compile(rf"set+[ing]{{2,3}}s?[{_STOPS}]*", re.IGNORECASE)  # and what hurried fingers make of it
+_AFTER_SETTINGS: Final = re.compile(rf"{_DASHES}*(reset|help|h)[{_STOPS}]*", re.IGNORECASE)
+_OURS: Final = re.compile(
+    rf"help|/imagine|prompt:.*|{_SETTINGS.pattern}", re.IGNORECASE
+)  # these, as the first word, speak to us
 _ESCAPED: Final = re.compile(rf"\\+(?:{_DASHES}|[\"“„«”]|(?:{_OURS.pattern})$)", re.IGNORECASE)
-_PASTED: Final = re.compile(r"\s*/imagine(?:\s+prompt:|\s|$)\s*", re.IGNORECASE)
+_NAMED: Final = re.compile(r"\s*/imagine(?:\s|$)", re.IGNORECASE)
+_PASTED: Final = re.compile(r"\s*(?:(?:/imagine(?:\s|$)|prompt:)\s*)+", re.IGNORECASE)  # Discord shows its option's name
 
 
 def _scan(text: str, model: str) -> tuple[str, dict[str, Any]]:
@@ -419,14 +454,15 @@ def _unknown(typed: str) -> BadRequest:
     return BadRequest("I don't know --{typed}. There are: {flags}.", typed=typed[:50], flags=flags)
 
 
-def _defaults(defaults: Mapping[str, str], given: Mapping[str, Any]) -> dict[str, Any]:
-    """Read a person's own defaults, those that go with what they have `given` this time."""
+def _defaults(defaults: Mapping[str, str], given: Mapping[str, Any], model: str) -> dict[str, Any]:
+    """Read a person's own defaults, those that go with what they have `given` this time; `model` serves anyway."""
     usual: dict[str, Any] = {}
     for name, value in defaults.items():
         _set(usual, name, value)
     if "width" in given or "aspect_ratio" in given:
         usual = {name: value for name, value in usual.items() if name not in {*ABOUT_A_MODEL, "aspect_ratio"}}
-    if given.get("model", usual.get("model")) != usual.get("model"):
+    serving = usual.get("model", model)
+    if given.get("model", serving) != serving:
         usual = {name: value for name, value in usual.items() if name not in ABOUT_A_MODEL}
     return usual
 
@@ -438,23 +474,28 @@ def _expand(prompt: str, given: dict[str, Any]) -> Sequence[ImageRequest]:
         raise BadRequest("--repeat is from 1 to {limit}.", limit=MAX_PICTURES)
     choices.check(prompt)
     prompts, seeds = choices.prompts_in(prompt), [given.pop("seed", fresh_seed())]
+    if len(prompts) * repeat > 1 and len(prompts) * repeat * count > MAX_PICTURES:
+        raise _too_many(len(prompts), repeat, count)
     if choices.has_lists(prompt):  # each round chooses anew
         seeds += [(seeds[0] + number * count) % SEEDS for number in range(1, repeat)]
     else:
         count *= repeat
-    several = len(prompts) * len(seeds)
-    if several > 1 and several * count > MAX_PICTURES:
-        raise _too_many(several * count, MAX_PICTURES // several)
     made = (compose(_worded(each, seed, style), seed=seed, n=count, **given) for seed in seeds for each in prompts)
     return list(dict.fromkeys(made))
 
 
-def _too_many(count: int, of_each: int) -> BadRequest:
-    """Say that it is too much, and which `--n` would fit, if one does: it may come from what a person always wants."""
-    told = {"count": count, "limit": MAX_PICTURES}
-    if of_each:
-        return BadRequest("That makes {count} pictures, and {limit} fit one message: try --n {fewer}.", fewer=of_each, **told)
-    return BadRequest("That makes {count} pictures, and {limit} fit one message.", **told)
+def _too_many(prompts: int, repeat: int, count: int) -> BadRequest:
+    """Say that it is too much, and which flags would fit, if any do: `--n` may come from what a person always wants."""
+    told = {"count": prompts * repeat * count, "limit": MAX_PICTURES}
+    if fewer := MAX_PICTURES // (prompts * repeat):
+        flags = f"--n {fewer}"
+    elif repeat > 1 and (fewer := MAX_PICTURES // (prompts * count)):
+        flags = f"--repeat {fewer}"
+    elif repeat > 1 and (fewer := MAX_PICTURES // prompts):
+        flags = f"--n 1 --repeat {fewer}"
+    else:
+        return BadRequest("That makes {count} pictures, and {limit} fit one message.", **told)
+    return BadRequest("That makes {count} pictures, and {limit} fit one message: try {flags}.", flags=flags, **told)
 
 
 def _worded(prompt: str, seed: int, style: str | None) -> str:
@@ -465,7 +506,11 @@ def _worded(prompt: str, seed: int, style: str | None) -> str:
 
 def typed(prompt: str) -> str:
     """Write a prompt so that nothing in it is a choice or a flag, and it speaks of a picture."""
-    words = protect(choices.keep(prompt))
+    return _of_a_picture(protect(choices.keep(prompt)))
+
+
+def _of_a_picture(words: str) -> str:
+    """Write words so that their first one does not speak to us."""
     return f"\\{words}" if _OURS.fullmatch(words.partition(" ")[0]) else words
 
 

@@ -186,8 +186,8 @@ class Desk:
 
     async def edit(self, press: Press, recall: Recall) -> dict[str, str]:
         """Return what stands in the form that opens: flags by name, and the prompt."""
-        (request, *_), words = await self._asked(press, recall)
-        return command.filled(request, words)
+        (request, *others), words = await self._asked(press, recall)
+        return command.filled(request, words, others)
 
     async def imagined(self, text: str, press: Press | None, recall: Recall) -> dict[str, str]:
         """Return what stands in the form that a message opens, by which one can start from it: flags by name, and the prompt.
@@ -199,13 +199,12 @@ class Desk:
             (request, *_), _ = await self._asked(press, recall)
             filled = command.filled(request)
             return {name: filled[name] for name in STARTED_FROM}
-        typed = command.unpasted(text)
-        return {"prompt": typed if typed != text else command.typed(text)}
+        return {"prompt": command.unpasted(text) if command.is_named(text) else command.typed(text)}
 
     async def details(self, press: Press, caller: Caller, recall: Recall) -> str:
         """Say how the pictures are drawn again: as a command for all of them, and each one's seed."""
         requests, _ = await self._asked(press, recall)
-        lines = [f"/imagine {command.write(request)}" for request in requests]
+        lines = [f"{command.COMMAND}{command.write(request)}" for request in requests]
         pictures = each_alone(requests)
         if len(pictures) > 1:
             numbers = ", ".join(f"{each.variation_seed if each.variation_strength else each.seed}" for each in pictures)

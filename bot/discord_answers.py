@@ -9,7 +9,7 @@ from bot import texts
 from bot.actions import of_proposal, so_many, while_drawing
 from bot.desk import ALREADY, Caller, Proposal
 from bot.discord_http import NOBODY
-from bot.discord_reply import CONTENT, copyable, embeds, status_of, view
+from bot.discord_reply import CONTENT, copyable, embeds, plain, status_of, view
 from bot.errors import NotTaken, Told
 from bot.request import settings, shorten
 
@@ -77,4 +77,4 @@ async def tell(interaction: Interaction, error: BaseException, **more: Any) -> N
     if not isinstance(error, Told):
         log.error("interaction %s failed", interaction.id, exc_info=error)
     words = error if isinstance(error, Told) else NotTaken()
-    await privately(interaction, words.into(language(interaction.locale)), **more)
+    await privately(interaction, plain(words.into(language(interaction.locale))), **more)

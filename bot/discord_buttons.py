@@ -14,7 +14,7 @@ from bot.courier import attempt
 from bot.deadline import left
 from bot.discord_answers import caller, language, order_taken, privately, tell
 from bot.discord_forms import AGAIN_ID, Draft, open_form
-from bot.discord_reply import COMMAND, EMBED, RECIPE, commands_in, commands_of, copyable, plain, text_file
+from bot.discord_reply import EMBED, RECIPE, commands_in, commands_of, copyable, plain, text_file
 from bot.errors import BadRequest, Busy, NotTaken, Refused, Told
 from bot.texts import Phrase, say
 from bot.upload import fetch
@@ -30,7 +30,6 @@ RECALL: Final = 0.8  # seconds to read a message's pictures: the desk needs the 
 HEAD: Final = 2**18  # bytes: more than any recipe has, and a picture has its own at its beginning
 
 DISCARDED: Final = Phrase("Nothing is drawn.")
-DELETING: Final = Phrase("Deleted.")
 IN_FILE: Final = Phrase("It is too long to be shown here, and all of it is in this file.")
 
 
@@ -94,7 +93,7 @@ async def _edit(interaction: Interaction, press: Press) -> None:
 async def _details(interaction: Interaction, press: Press) -> None:
     """Show each command by itself, to be copied, and what else there is to say below."""
     told = await interaction.client.desk.details(press, caller(interaction), Recall(interaction, interaction.message))
-    shown = "\n".join(copyable(line) if line.startswith(COMMAND) else plain(line) for line in told.splitlines())
+    shown = "\n".join(copyable(line) if line.startswith(command.COMMAND) else plain(line) for line in told.splitlines())
     if len(shown) <= EMBED:
         await privately(interaction, shown)
     else:
@@ -111,7 +110,7 @@ async def _delete(interaction: Interaction, press: Press) -> None:
     assert interaction.message  # noqa: S101  a button is on a message
     who = caller(interaction, message=str(interaction.message.id))
     await interaction.client.desk.delete(press, who, _moderates(interaction))
-    words = say(language(interaction.locale), DELETING)
+    words = say(language(interaction.locale), actions.DELETED)
     await interaction.response.edit_message(content=words, attachments=[], embeds=[], view=None)
 
 

@@ -5,6 +5,7 @@ https://discord.com/developers/docs/interactions/application-commands
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 import discord
@@ -13,13 +14,14 @@ from discord import app_commands
 from bot import command, texts
 from bot.discord_answers import caller, language, privately, tell
 from bot.discord_buttons import Recall, press_in
-from bot.discord_forms import Draft, draw, open_form
+from bot.discord_forms import Draft, draw, open_form, refuse, usual
+from bot.discord_reply import plain
 from bot.errors import BadRequest
 from bot.models import MODELS, ROWS
 from bot.request import LEAST_STRENGTH, MAX_PICTURES, PROMPT_LIMIT, SEEDS, UPSCALES, shorten
 from bot.styles import STYLES
 from bot.texts import ENGLISH, Phrase, say
-from bot.upload import TYPES
+from bot.upload import NOT_READABLE, TYPES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -33,7 +35,6 @@ CHOICES: Final = 25  # that Discord shows
 CHOICE: Final = 100  # characters
 
 OPTIONS: Final = ("n", "ar", "size", "seed", "no", "steps", "guidance", "model", "style", "strength", "upscale", "repeat")
-NOT_READABLE: Final = Phrase("That is not a picture that I can read. PNG, JPEG, WebP and GIF work.")
 ANYWHERE: Final = {"guilds": True, "dms": True, "private_channels": True}
 
 
@@ -92,12 +93,13 @@ async def imagine(
     """
     values = (n, ar, size, seed, no, steps, guidance, model, style, strength, upscale, repeat)
     options: Mapping[str, object] = dict(zip(OPTIONS, values, strict=True))
-    start = _address(image) if image else ""
-    desk, who = interaction.client.desk, caller(interaction)
-    if (shown := await desk.settings(prompt, who)) is not None:
-        await privately(interaction, shown)
+    draft = Draft.typed(prompt, options)
+    try:
+        draft = replace(draft, start=_address(image) if image else "")
+    except BadRequest as refused:
+        await refuse(interaction, refused, draft, options)
     else:
-        await draw(interaction, Draft.typed(prompt, options, start), options)
+        await draw(interaction, draft, options)
 
 
 @app_commands.command(name="imagine-form", description=Phrase("Fill in a form to draw a picture"))
@@ -131,7 +133,7 @@ async def imagine_settings(
     defaults = {} if reset else await desk.remembered(who)
     if changes or reset:
         defaults = await desk.set_defaults(who, command.changed(defaults, changes))
-    await privately(interaction, desk.shown(defaults, who.language))
+    await privately(interaction, plain(desk.shown(defaults, who.language)))
 
 
 @app_commands.command(name="imagine-help", description=Phrase("How this works, with examples"))
@@ -155,10 +157,8 @@ async def imagine_this(interaction: Interaction, message: discord.Message) -> No
 
 async def _open(interaction: Interaction, filled: Mapping[str, str], start: str) -> None:
     """Open the form with that in it, over the person's defaults."""
-    desk = interaction.client.desk
-    defaults = {"model": desk.model} | await desk.defaults(caller(interaction))
-    options = command.changed(defaults, {name: value for name, value in filled.items() if name != "prompt"})
-    await open_form(interaction, Draft.typed(filled["prompt"], options, start))
+    options = {name: value for name, value in filled.items() if name != "prompt"}
+    await open_form(interaction, await usual(interaction, filled["prompt"], options, start))
 
 
 def _address(image: discord.Attachment) -> str:

@@ -21,7 +21,8 @@ from discord import ui
 from bot import command
 from bot.courier import LOST_START, attempt
 from bot.deadline import left, left_to_answer
-from bot.discord_answers import caller, language, order_taken, tell
+from bot.discord_answers import caller, language, order_taken, privately, tell
+from bot.discord_reply import plain
 from bot.errors import NotTaken, Told
 from bot.models import MODELS
 from bot.request import shorten
@@ -67,10 +68,9 @@ class Draft:
     @classmethod
     def typed(cls, prompt: str, options: Mapping[str, object], start: str = "") -> Draft:
         """Keep what was typed as options of a command, or a request says as such."""
-        given = {name: str(value) for name, value in options.items() if value is not None}
+        given = _said(options)
         fields = {name: given.pop(name, "") for name in ("no", "model", "style")}
-        flags = " ".join(f'--{name} "{value}"' if " " in value else f"--{name} {value}" for name, value in given.items())
-        return cls(prompt=prompt, flags=flags, start=start, **fields)
+        return cls(prompt=prompt, flags=_flags(given), start=start, **fields)
 
     @property
     def options(self) -> dict[str, str]:
@@ -194,23 +194,46 @@ async def open_form(interaction: Interaction, draft: Draft) -> None:
     await interaction.response.send_modal(Form(draft, language(interaction.locale), name))
 
 
-async def draw(interaction: Interaction, draft: Draft, options: Mapping[str, object] | None = None) -> None:
-    """Order what a draft says, or its prompt with the `options` of a command.
+async def usual(interaction: Interaction, prompt: str, options: Mapping[str, object], start: str = "") -> Draft:
+    """Return a draft with that in it, over what the person always wants."""
+    desk = interaction.client.desk
+    defaults = {"model": desk.model} | await desk.defaults(caller(interaction))
+    return Draft.typed(prompt, command.changed(command.unsaid(defaults, prompt), _said(options)), start)
 
-    What cannot be drawn is told to its writer, and nothing of it is lost.
+
+async def draw(interaction: Interaction, draft: Draft, options: Mapping[str, object] | None = None) -> None:
+    """Order what a draft says, or its prompt with the `options` of a command; or remember it, where it says `settings`.
+
+    What cannot be done is told to its writer, and nothing of it is lost.
     """
     try:
         draft = await draft.started(interaction.client.desk)
         given = draft.options if options is None else options
+        if (shown := await _settings(interaction, draft, given)) is not None:
+            await privately(interaction, plain(shown))
+            return
         taken = await _order(interaction, draft, given, form=options is None)
-    except command.HelpWanted:
-        raise
     except LostStart as lost:  # they can go on with what they typed, or attach it anew
-        await tell(interaction, lost, **await _way_back(interaction, replace(draft, start_in="")))
+        await refuse(interaction, lost, replace(draft, start_in=""))
     except Told as refused:
-        await tell(interaction, refused, **await _way_back(interaction, draft))
+        await refuse(interaction, refused, draft, options)
     else:
         await order_taken(interaction, taken)
+
+
+async def refuse(interaction: Interaction, told: Told, draft: Draft, options: Mapping[str, object] | None = None) -> None:
+    """Say why not, and let them correct it; of a command with `options`, over what they always want, as in every form."""
+    if isinstance(told, command.HelpWanted):
+        raise told
+    if options is not None and not command.is_about_settings(draft.prompt):
+        draft = await usual(interaction, draft.prompt, options, draft.start)
+    await tell(interaction, told, **await _way_back(interaction, draft))
+
+
+async def _settings(interaction: Interaction, draft: Draft, options: Mapping[str, object]) -> str | None:
+    """Take `settings …`, with the flags that were given apart from it; return what to say, or None where it is a prompt."""
+    flags = _flags(_said({**options, "image": draft.start or None}))
+    return await interaction.client.desk.settings(f"{draft.prompt} {flags}", caller(interaction))
 
 
 async def _way_back(interaction: Interaction, draft: Draft) -> dict[str, ui.View]:
@@ -231,6 +254,14 @@ async def _order(interaction: Interaction, draft: Draft, options: Mapping[str, o
     if draft.start:
         address["image"], options = draft.start, {**options, "image": secrets.token_hex(12)}
     return await interaction.client.desk.order(draft.prompt, caller(interaction, **address), options=options, form=form)
+
+
+def _said(options: Mapping[str, object]) -> dict[str, str]:
+    return {name: str(value) for name, value in options.items() if value is not None}
+
+
+def _flags(options: Mapping[str, str]) -> str:
+    return " ".join(f'--{name} "{value}"' if " " in value else f"--{name} {value}" for name, value in options.items())
 
 
 def _text(name: str, value: str, *, paragraph: bool = False, required: bool = False) -> ui.TextInput[Form]:

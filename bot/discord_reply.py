@@ -41,7 +41,6 @@ ROOM: Final = 1200  # characters for a prompt in a message, which holds 2,000; t
 CONTENT: Final = 2000  # characters of a message
 ALT_TEXT: Final = 1024  # characters
 LARGEST_REQUEST: Final = 25 * 2**20 - 2**16  # bytes, and some room for the words
-COMMAND: Final = "/imagine "
 EMBED: Final = 4096  # characters
 EMBEDS: Final = 6000  # characters of all together
 FILES: Final = 10  # of a message
@@ -237,7 +236,7 @@ def files(pictures: Sequence[Picture], contents: Sequence[bytes], suffix: str) -
 
 def recipes(job: Job, *, room: bool) -> tuple[list[discord.Embed], list[discord.File]]:
     """Show the commands that draw a job's pictures again; what is too long goes into a file, where there is room for one."""
-    commands = "\n".join(COMMAND + command.write(request) for request in job.requests)
+    commands = "\n".join(command.COMMAND + command.write(request) for request in job.requests)
     shown = copyable(commands)
     if len(shown) > EMBED and room:
         return [], [text_file(commands)]
@@ -260,7 +259,7 @@ def commands_in(shown: Sequence[discord.Embed]) -> list[str]:
 
 def commands_of(text: str) -> list[str]:
     """Return the commands that stand in a text, a line each."""
-    return [line.removeprefix(COMMAND) for line in text.splitlines() if line.startswith(COMMAND)]
+    return [line.removeprefix(command.COMMAND) for line in text.splitlines() if line.startswith(command.COMMAND)]
 
 
 def embeds(text: str) -> list[discord.Embed]:

@@ -123,15 +123,15 @@ TEXTS: Final[dict[str, str]] = {
     "--{name} is not remembered; these are: {flags}.": "--{name} wird nicht gemerkt, nur diese: {flags}.",
     "--repeat is from 1 to {limit}.": "--repeat geht von 1 bis {limit}.",
     "That makes {count} different pictures. Choose one.": "Das sind {count} verschiedene Bilder. Wähl eines aus.",
-    "That makes {count} pictures, and {limit} fit one message: try --n {fewer}.": (
-        "Das sind {count} Bilder, und {limit} passen in eine Nachricht: versuch es mit --n {fewer}."
+    "That makes {count} pictures, and {limit} fit one message: try {flags}.": (
+        "Das sind {count} Bilder, und {limit} passen in eine Nachricht: versuch es mit {flags}."
     ),
     "That makes {count} pictures, and {limit} fit one message.": "Das sind {count} Bilder, und {limit} passen in eine Nachricht.",
     "“{flag}” cannot stand within {{…}}: flags go before or after the words.": (
         "„{flag}“ kann nicht in {{…}} stehen: Flags stehen vor oder nach den Wörtern."
     ),
-    "There is no list “{name}” here. There is: {lists}. A backslash keeps the words: \\__{name}__": (
-        "Eine Liste „{name}“ gibt es hier nicht. Es gibt: {lists}. Ein Backslash lässt die Wörter stehen: \\__{name}__"
+    "There is no list “{missing}” here. There is: {lists}. A backslash keeps the words: \\__{missing}__": (
+        "Eine Liste „{missing}“ gibt es hier nicht. Es gibt: {lists}. Ein Backslash lässt die Wörter stehen: \\__{missing}__"
     ),
     "That is too many choices in {{…}}: {limit} pictures fit one message.": (
         "Das ist zu viel Auswahl in {{…}}: {limit} Bilder passen in eine Nachricht."
@@ -173,9 +173,9 @@ TEXTS: Final[dict[str, str]] = {
         "Das hat mehr als {minutes} Minuten gedauert, darum habe ich es angehalten. Bitte versuch es kleiner oder mit weniger Schritten."
     ),
     # Settings that are remembered
-    "What I add to your commands: {flags}": "Was ich zu deinen Befehlen dazusage: {flags}",
-    "I add nothing to your commands.": "Ich sage nichts zu deinen Befehlen dazu.",
-    "What I cannot add any more, and leave out: {flags}": "Was ich nicht mehr dazusagen kann und weglasse: {flags}",
+    "What I add to your commands: {flags}": "Was ich zu deinen Befehlen hinzufüge: {flags}",
+    "I add nothing to your commands.": "Ich füge zu deinen Befehlen nichts hinzu.",
+    "What I cannot add any more, and leave out: {flags}": "Was ich nicht mehr hinzufügen kann und weglasse: {flags}",
     "Change it with /imagine settings --n 4 --style oil, or forget it with /imagine settings reset. It holds {kept}.": (
         "Ändern: /imagine settings --n 4 --style oil. Vergessen: /imagine settings reset. Merken kann ich {kept}."
     ),

@@ -18,7 +18,7 @@ from functools import cache
 from importlib import resources
 from typing import TYPE_CHECKING, Any, Final
 
-from bot.actions import Action, Press, of_proposal, offered, so_many, while_drawing
+from bot.actions import DELETED, Action, Press, of_proposal, offered, so_many, while_drawing
 from bot.courier import Outcome, Pace, describe, summary
 from bot.desk import GONE, Caller, Proposal
 from bot.errors import Told
@@ -43,12 +43,25 @@ _WORDS: Final = re.compile(r"\{\{((?:[^{}]|\{\w+\})+)\}\}")
 WORDS: Final = frozenset(_WORDS.findall(TEMPLATE))
 
 # What the page may say apart from the words, by the names of the flags.
-FIELDS: Final = ("no", "model", "style", "size", "steps", "guidance", "seed", "n", "strength", "upscale", "image", "vary")
+FIELDS: Final = (
+    "no",
+    "model",
+    "style",
+    "size",
+    "steps",
+    "guidance",
+    "seed",
+    "n",
+    "strength",
+    "upscale",
+    "image",
+    "vary",
+    "repeat",
+)
 NAME: Final = 60  # characters of a prompt in the name of a file
 
 NOT_HERE: Final = Phrase("There is no such drawing here any more.")
 ELSEWHERE: Final = Phrase("That drawing has ended, and not on this page.")
-DELETED: Final = Phrase("Deleted.")
 
 
 class Page:

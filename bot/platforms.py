@@ -52,6 +52,20 @@ def _check_lists(environ: Mapping[str, str]) -> None:
             raise Told(f"{wrong} “{name}” is empty. Write {name}: one, two")
         if missing := [other for each in words for other in choices.named(each) if other not in lists]:
             raise Told(f"{wrong} “{name}” names a list “{missing[0]}”, which is not there.")
+    for name in lists:
+        if name in _reached(lists, name):
+            raise Told(f"{wrong} “{name}” comes round to itself, and would have no end.")
+
+
+def _reached(lists: Mapping[str, Sequence[str]], name: str) -> set[str]:
+    """Return the names of all lists that one leads to."""
+    found: set[str] = set()
+    ahead = [name]
+    while ahead:
+        fresh = {other for words in lists[ahead.pop()] for other in choices.named(words)} - found
+        found |= fresh
+        ahead += fresh
+    return found
 
 
 def _check_styles(environ: Mapping[str, str]) -> None:
@@ -60,7 +74,7 @@ def _check_styles(environ: Mapping[str, str]) -> None:
     for name, style in styles.of_the_admin(environ).items():
         if not re.fullmatch(styles.NAME, name) or name == command.PLAIN:
             raise Told(f"{wrong} “{name}” needs another name: one word of at most 30 letters. Write brand: in navy and coral")
-        if not style.about:
+        if style.about in {"", styles.PLACE}:
             raise Told(f"{wrong} “{name}” has no words. Write {name}: in navy and coral")
         if style.prompt.count(styles.PLACE) > 1:
             raise Told(f"{wrong} “{name}” has two places for the prompt: {styles.PLACE} may stand in it once.")

@@ -112,7 +112,7 @@ class ImageRequest:
         elif self.strength != 1:
             raise BadRequest("--strength says how far to go from a picture: attach one, or drop it.")
         if self.upscale not in UPSCALES:
-            raise BadRequest("--upscale is 1 or 2; you asked for {asked}.", asked=shorten(f"{self.upscale}", 20))
+            raise BadRequest("--upscale is 1 or 2; you asked for {asked}.", asked=shorten(f"{self.upscale}", ASKED))
         if self.upscale > 1 and self.width * self.height > model.width * model.height * UPSCALED_AREA:
             raise BadRequest(
                 "That is too large to upscale for {model}: leave --size at {width}x{height} or less.",
@@ -348,10 +348,18 @@ def at_most(name: Phrase, length: int, limit: int) -> None:
         )
 
 
+ASKED: Final = 20  # characters of a number that somebody asked for, when it is said again
+
+
 def _within(name: Phrase, value: float, low: float, high: float, model: Model | None = None) -> None:
     if low <= value <= high:  # which NaN is not
         return
-    bounds = {"name": name, "low": low, "high": high, "asked": shorten(f"{value}", 20)}
+    bounds = {
+        "name": name,
+        "low": low,
+        "high": high,
+        "asked": value if len(f"{value}") <= ASKED else shorten(f"{value}", ASKED),
+    }
     if model:
         raise BadRequest(
             "{name} must be from {low} to {high:,} for {model}; you asked for {asked}.", model=model.name, **bounds

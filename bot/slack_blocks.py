@@ -14,6 +14,7 @@ from contextlib import suppress
 from dataclasses import MISSING, asdict, fields
 from typing import TYPE_CHECKING, Any, Final
 
+from bot import command
 from bot.actions import Action, Button, Press, of_proposal, offered, so_many, while_drawing
 from bot.courier import summary
 from bot.request import ImageRequest, shorten
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
 SHOWN: Final = 500  # characters of a prompt in a message; alt text has it all
 ALT_TEXT: Final = 2000  # characters
 VALUE: Final = 2000  # characters that a button carries
-COMMAND: Final = "/imagine "
 LABEL: Final = 75  # characters on a button
 
 DELETE_FOR_ALL: Final = Phrase("The message and its pictures will be gone for everybody.")
@@ -82,10 +82,10 @@ def details(told: str) -> dict[str, Any]:
     commands = [
         {"type": "rich_text_preformatted", "elements": [{"type": "text", "text": line}]}
         for line in lines
-        if line.startswith(COMMAND)
+        if line.startswith(command.COMMAND)
     ]
     blocks: list[dict[str, Any]] = [{"type": "rich_text", "elements": commands}]
-    blocks += [context(line) for line in lines if not line.startswith(COMMAND)]
+    blocks += [context(line) for line in lines if not line.startswith(command.COMMAND)]
     return {"text": escape(shorten(told, SHOWN)), "blocks": blocks}
 
 

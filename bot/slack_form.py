@@ -28,14 +28,14 @@ if TYPE_CHECKING:
 CALLBACK: Final = "imagine"
 CONFIRMED: Final = "imagine_confirmed"
 LONGEST: Final = 3000  # characters of a field
-NONE: Final = "none"  # Slack's options cannot be empty
+NONE: Final = command.PLAIN  # Slack's options cannot be empty
 FILETYPES: Final = ["png", "jpg", "jpeg", "webp", "gif"]
 PLACE: Final = "place"
 START: Final = "start"
 UPLOAD: Final = "upload_picture"
 REASON: Final = "reason"
 ASKING: Final = ("type", "callback_id", "title", "submit", "close", "private_metadata")
-HIDDEN: Final = ("vary", "image")  # flags that have no field of their own
+HIDDEN: Final = ("vary", "image", "repeat")  # flags that have no field of their own
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,7 +6,8 @@ template from the code (the literals in calls of `say`, `Phrase` and of the erro
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+import string
+from typing import TYPE_CHECKING, Any, Final
 
 from bot import german
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 ENGLISH: Final = "en"
 LANGUAGES: Final[Mapping[str, Mapping[str, str]]] = {ENGLISH: {}, "de": german.TEXTS}
 NAMES: Final = {ENGLISH: "English", "de": "Deutsch"}
+MARKS: Final = {"de": str.maketrans(",.", ".,")}  # in numbers, where they are not as in English
 
 
 class Phrase(str):
@@ -29,9 +31,19 @@ def say(language: str, template: str, /, **values: object) -> str:
     words = LANGUAGES.get(language, {}).get(template, template)
     if not values:
         return words
-    return words.format(
-        **{name: say(language, value) if isinstance(value, Phrase) else value for name, value in values.items()}
-    )
+    spoken = {name: say(language, value) if isinstance(value, Phrase) else value for name, value in values.items()}
+    return _Template(language).vformat(words, (), spoken)
+
+
+class _Template(string.Formatter):
+    """Puts values into a template, numbers as the language writes them."""
+
+    def __init__(self, language: str) -> None:
+        self._marks = MARKS.get(language, {})
+
+    def format_field(self, value: Any, format_spec: str) -> str:
+        written = str(super().format_field(value, format_spec))
+        return written.translate(self._marks) if isinstance(value, int | float) else written
 
 
 def language(locale: str | None) -> str:

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 import aiohttp
 
 from bot.errors import BadRequest, Busy, Refused
+from bot.texts import Phrase
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -22,6 +23,8 @@ SIDE: Final = 2048  # pixels: no model starts from more
 FORMATS: Final = ("PNG", "JPEG", "WEBP", "GIF")
 TYPES: Final = frozenset(f"image/{each.lower()}" for each in FORMATS)
 CHUNK: Final = 2**16  # bytes
+
+NOT_READABLE: Final = Phrase("That is not a picture that I can read. PNG, JPEG, WebP and GIF work.")
 
 _ONE_AT_A_TIME: Final = ThreadPoolExecutor(1, "vet")
 
@@ -77,7 +80,7 @@ def vet(content: bytes) -> bytes:
             image.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
             upright = ImageOps.exif_transpose(image).convert("RGBA")
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise BadRequest("That is not a picture that I can read. PNG, JPEG, WebP and GIF work.") from error
+        raise BadRequest(NOT_READABLE) from error
     white = Image.new("RGBA", upright.size, "white")
     buffer = io.BytesIO()
     Image.alpha_composite(white, upright).convert("RGB").save(buffer, "PNG", compress_level=1)

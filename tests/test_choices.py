@@ -33,12 +33,15 @@ def test_the_admins_lists_are_read_as_they_are_written() -> None:
         ("fox, cat, owl", "the list “fox, cat, owl” needs a name"),
         ("animal: ,", "the list “animal” is empty"),
         ("animal: fox, __plase__; place: beach", "names a list “plase”, which is not there"),
+        ("loop: __loop__ x", "the list “loop” comes round to itself"),
+        ("place: sea; a: __b__; b: x, a __C__; c: __a__ y", "the list “a” comes round to itself"),
     ],
 )
 def test_lists_that_would_not_give_what_is_meant_are_said_at_the_start(given: str, told: str) -> None:
     with pytest.raises(Told, match=told):
         check({"IMAGINE_WILDCARDS": given})
     check({"IMAGINE_WILDCARDS": "animal: fox, __place__; place: beach;"})
+    check({"IMAGINE_WILDCARDS": "scene: __animal__ at the __place__, __place__; animal: fox __place__; place: beach"})
 
 
 def test_the_words_of_a_list_may_name_another(monkeypatch: pytest.MonkeyPatch) -> None:

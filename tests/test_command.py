@@ -33,6 +33,7 @@ quick = settings(derandomize=True, max_examples=300, deadline=None, suppress_hea
 
 HOSTILE = [
     *("--seed", "--no", "--n=3", "--help", "-h", "--", "---", "-", "--5", "--seed,", "--ünï", "—seed", "–n", "―ar", "—-n", "—"),
+    *("/imagine", "prompt:", "Prompt:x", "\\prompt:", "settings"),
     *("\\", "\\\\", "\\--seed", "\\\\--seed", '\\"', "\\—", "\\fox", '"', '""', '"a', 'b"', '"c"', "'", "“", "”", "“d”", "„e“"),
     *(
         "«f»",
@@ -109,6 +110,26 @@ def outcome(text: str, options: dict[str, object] | None = None) -> ImageRequest
 @given(REQUESTS)
 def test_a_request_printed_as_a_command_is_read_as_the_same_request(request: ImageRequest) -> None:
     assert read(write(request)) == request
+
+
+@quick
+@given(REQUESTS)
+@example(compose("prompt: a fox", model="sketch"))
+@example(compose("/imagine prompt:prompt: a fox", model="sketch"))
+def test_what_is_printed_is_the_same_however_much_of_the_command_a_platform_leaves(request: ImageRequest) -> None:
+    for before in ("/imagine ", "/imagine prompt: ", "/imagine prompt:", "prompt: ", "prompt:", "/imagine prompt: /imagine "):
+        text = before + write(request)
+        assert read(text) == request
+        assert settings_in(text) is None
+
+
+@quick
+@given(WORDS)
+@example("prompt: a fox")
+@example("prompt:prompt: a fox")
+def test_the_same_words_are_the_same_picture_on_every_platform(words: str) -> None:
+    in_slack, in_discord, on_the_page = words, f"prompt:{words}", f"/imagine {words}"
+    assert outcome(in_slack) == outcome(in_discord) == outcome(on_the_page)
 
 
 @quick
@@ -222,6 +243,10 @@ def test_flags_may_stand_anywhere_and_however_a_phone_writes_them(text: str) -> 
         ("a fox \\-n 2", "a fox -n 2"),
         ("\\/imagine a fox", "/imagine a fox"),
         ("a fox /imagine", "a fox /imagine"),
+        ("prompt: a fox", "a fox"),
+        ("\\prompt: a fox", "prompt: a fox"),
+        ('"prompt: a fox"', "prompt: a fox"),
+        ("a prompt: a fox", "a prompt: a fox"),
         ("/imagined foxes", "/imagined foxes"),
     ],
 )
@@ -489,7 +514,12 @@ def test_a_command_that_is_one_picture_is_told_where_it_is_several() -> None:
         ("{a,b,c,d} {e,f,g}", "That makes 12 pictures, and 10 fit one message."),
         ("{a,b,c}{a,b,c}{a,b,c}{a,b,c}{a,b,c}{a,b,c}{a,b,c}", "That is too many choices in {…}: 10 pictures fit one message."),
         ("a fox --repeat 11", "--repeat is from 1 to 10."),
-        ("a fox --repeat 3 --n 4", "The number of pictures must be from 1 to 10; you asked for 12."),
+        ("a fox --repeat 3 --n 4", "That makes 12 pictures, and 10 fit one message: try --n 3."),
+        ("{a,b} fox --repeat 6", "That makes 12 pictures, and 10 fit one message: try --repeat 5."),
+        ("{a,b} fox --repeat 4 --n 2", "That makes 16 pictures, and 10 fit one message: try --n 1."),
+        ("{a,b} fox --repeat 6 --n 2", "That makes 24 pictures, and 10 fit one message: try --repeat 2."),
+        ("{a,b,c} fox --repeat 6 --n 5", "That makes 90 pictures, and 10 fit one message: try --n 1 --repeat 3."),
+        ("{a,b,c,d} {e,f,g} --repeat 2", "That makes 24 pictures, and 10 fit one message."),
         ("a fox --style baroque", "There is no style “baroque”. There is: " + ", ".join(STYLES) + ", none."),
     ],
 )
@@ -497,6 +527,19 @@ def test_too_much_for_one_message_is_said(text: str, sentence: str) -> None:
     with pytest.raises(BadRequest) as refused:
         read_all(text)
     assert str(refused.value) == sentence
+
+
+@pytest.mark.parametrize(
+    "words", ["{a,b}", "{a,b} --repeat 3", "{a,b,c} --repeat 6", "a __animal__ --repeat 4", "a fox --repeat 4"]
+)
+@pytest.mark.parametrize("n", [1, 2, 3, 7, 10])
+@pytest.mark.usefixtures("lists")
+def test_the_flags_that_are_advised_fit(words: str, n: int) -> None:
+    try:
+        read_all(f"{words} --n {n}")
+    except BadRequest as refused:
+        advised = str(refused).partition("try ")[2].removesuffix(".")
+        assert read_all(f"{words} --n {n} {advised}")
 
 
 def test_repeating_is_having_so_many_more() -> None:
@@ -612,6 +655,8 @@ def test_defaults_that_do_not_go_with_what_was_named_are_left_out(monkeypatch: p
     monkeypatch.setitem(MODELS, "large", replace(SKETCH, name="large", width=512, height=512))
     [request] = read_all("a fox --model large", defaults={"size": "256x256"})
     assert request.width == 512
+    [request] = read_all("a fox --model large", model="large", defaults={"size": "320x320"})
+    assert request.width == 320
     [request] = read_all("a fox", defaults={"model": "large", "size": "320x320"})
     assert (request.model, request.width) == ("large", 320)
 
@@ -625,15 +670,29 @@ def test_defaults_that_the_admin_has_taken_away_block_nobody(monkeypatch: pytest
     assert usable({**kept, "model": "large"}) == {"n": "2", "model": "large", "size": "1024x1024"}
 
 
+FORGOTTEN = dict.fromkeys(("model", "ar", "size", "n", "style"), "")
+
+
 @pytest.mark.parametrize(
     ("text", "found"),
     [
         ("settings", {}),
         (" Settings ", {}),
-        ("settings reset", dict.fromkeys(("model", "ar", "size", "n", "style"), "")),
+        ("settings reset", FORGOTTEN),
         ("settings --n 4 --style=oil", {"n": "4", "style": "oil"}),
-        ("settings --style=OIL --model SKETCH", {"style": "oil", "model": "sketch"}),
+        ("settings --style=OIL --model SKETCH", {"style": "OIL", "model": "SKETCH"}),
+        ("settings --reset", FORGOTTEN),
+        ("settings -reset", FORGOTTEN),
+        ("settings —reset", FORGOTTEN),
+        ("settings reset reset", FORGOTTEN),
+        ("settings reset.", FORGOTTEN),
+        ("settings --n 4 reset", FORGOTTEN | {"n": "4"}),
+        ("settings --style --reset --n=4", FORGOTTEN | {"n": "4"}),
+        ("settings --n 4 help", {"n": "4"}),
         ("settings\n--n 4", {"n": "4"}),
+        ("settings: --n 4", {"n": "4"}),
+        ("Settings?", {}),
+        ("settings.", {}),
         ("settings help", {}),
         ("settings --help", {}),
         ("settings RESET --n 3", {"model": "", "ar": "", "size": "", "n": "3", "style": ""}),
@@ -641,6 +700,7 @@ def test_defaults_that_the_admin_has_taken_away_block_nobody(monkeypatch: pytest
         ("a fox settings", None),
         ("a setting sun", None),
         ("setting sun --n 4", None),
+        ("setting: a desert", None),
         ("/imagine settings --n 4", {"n": "4"}),
         ('"settings of a table"', None),
         ("\\settings of a table", None),
@@ -662,7 +722,10 @@ def test_settings_are_told_from_a_prompt(text: str, found: dict[str, str] | None
         ("settings --nn 4", "I don't know --nn."),
         ("setings --n 4", "Did you mean /imagine settings? To draw “setings”, put it between quotes."),
         ("Setting", "Did you mean /imagine settings?"),
+        ("setting: --n 4", "Did you mean /imagine settings?"),
+        ("settings, all of them", "and not “all”."),
         ("settigns reset", "Did you mean /imagine settings?"),
+        ("settigns --reset", "Did you mean /imagine settings?"),
     ],
 )
 def test_what_may_be_meant_for_the_settings_is_not_drawn(text: str, told: str) -> None:
@@ -671,7 +734,11 @@ def test_what_may_be_meant_for_the_settings_is_not_drawn(text: str, told: str) -
 
 
 @pytest.mark.parametrize(
-    "words", ["help", "HELP", "\\help", "/imagine", "settings of a table", "setting", "Settings help", '"settings"']
+    "words",
+    [
+        *("help", "HELP", "\\help", "/imagine", "prompt: a fox", "prompt:a fox", "\\prompt:"),
+        *("settings of a table", "settings: none", "Settings?", "setting", "Settings help", '"settings"'),
+    ],
 )
 def test_words_that_speak_to_us_can_be_meant_as_a_picture(words: str) -> None:
     request = compose(words, model="sketch")
@@ -691,7 +758,15 @@ def test_a_line_of_settings_is_read_as_options() -> None:
     assert options_in("") == {}
 
 
-@pytest.mark.parametrize(("line", "told"), [("20 steps", "“20” is not a setting"), ("--sede 4", "Did you mean --seed?")])
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("20 steps", "“20” is not a setting"),
+        ("--sede 4", "Did you mean --seed?"),
+        ("--help", "“--help” is not a setting"),
+        ("--n 2 -h me", "“-h” is not a setting"),
+    ],
+)
 def test_a_line_of_settings_has_no_other_words(line: str, told: str) -> None:
     with pytest.raises(BadRequest, match=re.escape(told)):
         options_in(line)
@@ -704,6 +779,9 @@ def test_a_line_of_settings_has_no_other_words(line: str, told: str) -> None:
         ({"size": "256x256"}, {"size": "256x256"}),
         ({"size": ""}, {"ar": "3:2", "size": ""}),
         ({"size": "none"}, {"ar": "3:2", "size": ""}),
+        ({"size": "None"}, {"ar": "3:2", "size": ""}),
+        ({"style": "Oil", "model": "SKETCH"}, {"ar": "3:2", "style": "oil", "model": "sketch"}),
+        ({"no": "None"}, {"ar": "3:2", "no": "None"}),
         ({"ar": "1:1", "size": "256x256"}, {"ar": "1:1", "size": "256x256"}),
     ],
 )
@@ -717,13 +795,18 @@ def test_a_size_takes_the_place_of_a_shape_that_was_remembered(changes: dict[str
         "a {red,blue} fox",
         "a {red,blue} fox --no blur --style oil --repeat 2 --ar 3:2 --seed 7",
         "a {red,blue} fox, oil painting --n 2",
+        "\\prompt: a {red,blue} fox",
+        "\\settings {red,blue}",
         'a {red, blue} \\--fox \\{x} "--n 3" --upscale 2',
         "{a red,a blue} fox, oil painting --style oil",
+        "a __animal__ --repeat 4",
+        "a {red,blue} __animal__ --repeat 2 --n 2 --style oil",
     ],
 )
+@pytest.mark.usefixtures("lists")
 def test_a_form_that_is_filled_in_draws_all_that_was_asked_for(words: str) -> None:
     requests = read_all(words)
-    form = filled(requests[0], words)
+    form = filled(requests[0], words, requests[1:])
     options = {name: value for name, value in form.items() if value and name != "prompt"}
     assert list(read_all(form["prompt"], options=options)) == list(requests)
 

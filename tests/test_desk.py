@@ -400,3 +400,17 @@ async def test_what_is_no_setting_is_a_prompt_and_what_cannot_be_drawn_is_not_re
     with pytest.raises(BadRequest, match="from 1 to 10"):
         await house.desk.settings("settings --n 99", ann())
     assert await house.desk.defaults(ann()) == {}
+
+
+async def test_only_a_command_with_its_name_is_imagined_with_its_flags(house: House) -> None:
+    assert await house.desk.imagined("/imagine prompt: a fox --n 2", None, nothing) == {"prompt": "a fox --n 2"}
+    assert await house.desk.imagined("prompt: a fox --n 2", None, nothing) == {"prompt": "\\prompt: a fox \\--n 2"}
+
+
+async def test_what_is_repeated_is_edited_with_its_repeats(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bot.choices.LISTS", {"animal": ["fox", "cat", "owl"]})
+    proposal = await house.desk.order("a __animal__", ann(), options={"repeat": 3})
+    assert isinstance(proposal, Proposal)
+    job = await house.desk.confirm(button(proposal.job, Action.DRAW), ann())
+    filled = await house.desk.edit(button(job, Action.EDIT), nothing)
+    assert (filled["prompt"], filled["repeat"]) == ("a __animal__", "3")

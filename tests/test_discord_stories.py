@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 from bot import command, recipe
+from bot.errors import Told
 from bot.store import LocalStore
 from tests.conftest import environment, serving, until
 from tests.fakes.discord_forms import prefilled
@@ -278,7 +279,7 @@ async def test_whoever_is_told_no_gets_nothing_drawn_and_may_press_again_at_once
     monkeypatch.setattr("bot.desk.TAKE_BACK", 2)
     with slow(0.12):
         answer = await house.click(message, label)
-        assert answer.told == "I could not take that just now. Please try again in a moment."
+        assert answer.read == "I could not take that just now. Please try again in a moment."
         await house.idle()
     monkeypatch.undo()
     assert len(house.drawn) == 1
@@ -302,7 +303,7 @@ async def test_a_form_whose_picture_is_not_found_in_time_is_not_lost(house: Hous
     with slow(1), pytest.MonkeyPatch.context() as patched:
         patched.setattr("bot.discord_forms.left_to_answer", lambda _: 5)
         refused = await house.discord.submit(house.url, opened, {"Settings": "--strength 0.3"})
-    assert refused.told == "I could not take that just now. Please try again in a moment."
+    assert refused.read == "I could not take that just now. Please try again in a moment."
     assert refused.message
     again = await house.click(refused.message, "Correct it")
     await house.outcome(await house.discord.submit(house.url, again))
@@ -313,7 +314,7 @@ async def test_a_form_whose_picture_is_not_found_in_time_is_not_lost(house: Hous
 async def test_a_cancel_that_may_be_done_is_not_said_to_have_failed(house: House) -> None:
     message = await held_up(house)
     with slow(1, "_write"):
-        assert "I cannot tell whether it was done" in (await house.click(message, "Cancel")).told
+        assert "I cannot tell whether it was done" in (await house.click(message, "Cancel")).read
     house.generator.gate.set()
     await until(lambda: "Cancelled." in message.content)
 
@@ -347,7 +348,7 @@ async def test_a_stranger_is_told_from_the_asker_a_month_later_too(house: House)
     message = await house.imagine()
     await house.forget()
     answer = await house.click(message, "Delete", user=house.discord.add_user("eve"))
-    assert answer.told == "Only who asked for it, or a moderator, can delete it."
+    assert answer.read == "Only who asked for it, or a moderator, can delete it."
     assert message.pictures
 
 
@@ -379,7 +380,7 @@ async def test_a_picture_without_a_recipe_is_not_guessed_at(house: House) -> Non
     Image.new("RGB", (8, 8)).save(buffer, "PNG")
     message.attachments[:] = [replace(file, content=buffer.getvalue()) for file in message.attachments]
     await house.forget()
-    assert "I don't remember that picture any more" in (await house.click(message, "Redraw")).told
+    assert "I don't remember that picture any more" in (await house.click(message, "Redraw")).read
 
 
 @pytest.mark.parametrize("fault", [Fault.SERVER_ERROR, Fault.HANG])
@@ -387,7 +388,7 @@ async def test_where_discord_does_not_deliver_the_picture_people_are_asked_to_tr
     message = await house.imagine()
     await house.forget()
     house.discord.faults.next("download", fault)
-    assert "Please try again in a moment" in (await house.click(message, "Redraw")).told
+    assert "Please try again in a moment" in (await house.click(message, "Redraw")).read
     assert (await house.press(message, "Redraw")).pictures
 
 
@@ -418,7 +419,7 @@ async def test_what_details_cannot_show_is_in_a_file(words: str, house: House) -
 async def test_a_file_that_discord_does_not_take_is_said_to_be_so(fault: Fault, house: House) -> None:
     message = await house.imagine("x" * 2000, no="y" * 2000)
     house.discord.faults.next("create_interaction_response", fault, times=9)
-    assert (await house.click(message, "Details")).told == "I could not take that just now. Please try again in a moment."
+    assert (await house.click(message, "Details")).read == "I could not take that just now. Please try again in a moment."
 
 
 def read_as_typed(details: Answer) -> str:
@@ -458,7 +459,7 @@ async def test_what_stands_beside_smaller_pictures_is_whole(words: str, house: H
 async def test_a_recipe_that_was_cut_off_draws_nothing_else(house: House) -> None:
     message = await smaller(house, "x" * 2000, 5)  # with as many files as a message holds
     for label in ("Redraw", "Details", "Edit"):
-        assert "is cut off. Please type it again." in (await house.click(message, label)).told
+        assert "is cut off. Please type it again." in (await house.click(message, label)).read
     await house.click(message, "Delete")
     await house.idle()
     assert message.deleted
@@ -487,7 +488,7 @@ async def test_a_job_is_cancelled_at_any_stage(stage: str, house: House) -> None
     others = await held_up(house, user=house.discord.add_user("eve")) if stage == "queued" else None
     message = await held_up(house, wakes=stage == "waking")
     assert message.labels == ["Cancel"]
-    assert (await house.click(message, "Cancel")).told == "Cancelling."
+    assert (await house.click(message, "Cancel")).read == "Cancelling."
     if stage != "queued":
         house.generator.gate.set()
     await until(lambda: "Cancelled." in message.content)
@@ -506,7 +507,7 @@ async def test_a_cancel_that_comes_too_late_says_so(house: House) -> None:
     house.generator.gate.set()
     await house.idle()
     message.components = components  # as somebody saw it who had not seen the outcome yet
-    assert (await house.click(message, "Cancel")).told == "It is too late to cancel that: it is done."
+    assert (await house.click(message, "Cancel")).read == "It is too late to cancel that: it is done."
     assert message.pictures
 
 
@@ -514,10 +515,10 @@ async def test_a_stranger_cancels_nothing_and_is_told_so_alone(house: House) -> 
     message = await held_up(house)
     eve, mod = house.discord.add_user("eve"), house.discord.add_user("mod", moderator=True)
     answer = await house.click(message, "Cancel", user=eve)
-    assert answer.told == "Only who asked for it, or a moderator, can cancel it."
+    assert answer.read == "Only who asked for it, or a moderator, can cancel it."
     assert answer.message
     assert answer.message.reader == eve.id
-    assert (await house.click(message, "Cancel", user=mod)).told == "Cancelling."
+    assert (await house.click(message, "Cancel", user=mod)).read == "Cancelling."
     house.generator.gate.set()
     await house.idle()
     assert not message.pictures
@@ -538,7 +539,7 @@ async def test_a_cancel_outlives_a_restart(house: House) -> None:
 async def test_only_the_asker_and_moderators_delete(house: House) -> None:
     first, second = await house.imagine(), await house.imagine()
     eve, mod = house.discord.add_user("eve"), house.discord.add_user("mod", moderator=True)
-    assert (await house.click(first, "Delete", user=eve)).told == "Only who asked for it, or a moderator, can delete it."
+    assert (await house.click(first, "Delete", user=eve)).read == "Only who asked for it, or a moderator, can delete it."
     assert first.pictures
     await house.click(first, "Delete", user=mod)
     await house.click(second, "Delete")
@@ -581,8 +582,8 @@ async def test_a_message_is_deleted_by_the_bot_where_the_press_has_expired(house
 
 async def test_several_prompts_are_drawn_once_they_are_confirmed(house: House) -> None:
     asked = await house.discord.imagine(house.url, {"prompt": "a {red,blue} fox in {snow,rain}", "seed": 7, "n": 2})
-    assert asked.told.startswith("This makes 8 pictures.")
-    assert "a red fox in snow\na red fox in rain" in asked.told
+    assert asked.read.startswith("This makes 8 pictures.")
+    assert "a red fox in snow\na red fox in rain" in asked.read
     assert asked.message
     await house.restart()
     assert not house.drawn
@@ -592,7 +593,7 @@ async def test_several_prompts_are_drawn_once_they_are_confirmed(house: House) -
         *("a red fox in snow", "a red fox in rain", "a blue fox in snow", "a blue fox in rain")
     ]
     assert message.content.startswith("**a {red,blue} fox in {snow,rain}**")
-    assert (await house.click(asked.message, "Draw 8 pictures")).told == "I am already on it."
+    assert (await house.click(asked.message, "Draw 8 pictures")).read == "I am already on it."
     assert len(house.drawn) == 4
 
 
@@ -626,7 +627,7 @@ async def test_what_was_typed_with_choices_is_edited_as_it_was_typed(house: Hous
     await house.press(same.message, "Draw 4 pictures")
     assert house.drawn[:2] == house.drawn[2:]
     again = await house.discord.submit(house.url, opened, {"What you want to see": "a {green,blue} fox"})
-    assert "a green fox" in again.told
+    assert "a green fox" in again.read
 
 
 # The form
@@ -655,6 +656,7 @@ async def test_the_form_opens_with_the_persons_defaults(house: House) -> None:
         ({"Settings": "--steps 9999"}, "Steps must be from 1 to 50"),
         ({"Settings": "20 steps"}, "“20” is not a setting"),
         ({"Settings": "--sede 4"}, "Did you mean --seed?"),
+        ({"Settings": "--help me"}, "is not a setting"),
         ({"Settings": "--ar 3:2 --size 256x256"}, "either --ar or --size"),
         ({"What you want to see": "a fox --steps many"}, "--steps does not understand"),
         ({"What you want to see": "x" * 2001}, "I can read 2000"),
@@ -664,7 +666,7 @@ async def test_nothing_that_was_typed_is_lost_where_a_value_is_wrong(typed: dict
     opened = await house.discord.imagine(house.url, {}, name="imagine-form")
     everything = {"What you want to see": "a red fox", "What to leave out": "blur, text", "Style": "oil"} | typed
     refused = await house.discord.submit(house.url, opened, everything)
-    assert told in refused.told
+    assert told in refused.read
     assert refused.message
     await house.restart()
     again = await house.click(refused.message, "Correct it")
@@ -679,7 +681,7 @@ async def test_nothing_is_lost_where_an_order_cannot_be_written_down(house: Hous
     opened = await house.discord.imagine(house.url, {}, name="imagine-form")
     monkeypatch.setattr("bot.desk.HAND_OVER", 0.0)
     refused = await house.discord.submit(house.url, opened, {"What you want to see": "a fox"})
-    assert refused.told == "I could not take that just now. Please try again in a moment."
+    assert refused.read == "I could not take that just now. Please try again in a moment."
     assert refused.message
     monkeypatch.undo()
     again = await house.click(refused.message, "Correct it")
@@ -693,6 +695,56 @@ async def test_a_command_that_cannot_be_drawn_is_corrected_in_the_form(house: Ho
     opened = await house.click(refused.message, "Correct it")
     assert prefilled(opened.modal)["Settings"] == '--size "256 x 256" --steps 9999'
     assert prefilled(opened.modal)["Style"] == "oil"
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"prompt": "settings of a table", "style": "oil"}, "and not “of”"),
+        ({"prompt": "setings --n 4"}, "Did you mean /imagine settings?"),
+        ({"prompt": "settings", "seed": 7}, "--seed is not remembered"),
+        ({"prompt": "settings", "size": "1x1"}, "must be from"),
+        ({"prompt": "a fox", "image": b"hello"}, "That is not a picture that I can read"),
+        ({"prompt": "settings", "image": "photo"}, "--image is not remembered"),
+    ],
+)
+async def test_nothing_that_was_typed_is_lost_whatever_is_refused(options: dict[str, Any], told: str, house: House) -> None:
+    if content := options.get("image"):
+        options = options | {"image": house.discord.upload("a.png", photo() if content == "photo" else content)}
+    refused = await house.discord.imagine(house.url, options)
+    assert told in refused.read
+    assert refused.message
+    again = prefilled((await house.click(refused.message, "Correct it")).modal)
+    assert again["What you want to see"] == options["prompt"]
+    assert again.get("Style", "-") in {options.get("style", "-"), ""}
+    assert house.drawn == []
+
+
+async def test_settings_that_were_refused_are_corrected_in_the_form(house: House) -> None:
+    refused = await house.discord.imagine(house.url, {"prompt": "settings --nn 4", "style": "oil"})
+    assert refused.message
+    again = await house.click(refused.message, "Correct it")
+    told = await house.discord.submit(house.url, again, {"What you want to see": "settings --n 4"})
+    assert told.read.startswith("What I add to your commands: --n 4 --style oil\n")
+
+
+async def test_options_beside_settings_are_remembered_with_them(house: House) -> None:
+    answer = await house.discord.imagine(house.url, {"prompt": "settings --style oil", "n": 4})
+    assert answer.read.startswith("What I add to your commands: --style oil --n 4\n")
+
+
+async def test_a_refused_command_is_corrected_over_what_the_person_always_wants(house: House) -> None:
+    await house.discord.imagine(house.url, {"n": 2, "style": "oil", "size": "320x224"}, name="imagine-settings")
+    refused = await house.discord.imagine(house.url, {"prompt": "a fox --ar 1:1 --stpes 5", "style": "neon"})
+    assert refused.message
+    again = await house.click(refused.message, "Correct it")
+    shown = prefilled(again.modal)
+    assert (shown["Style"], shown["Settings"], shown["Model"]) == ("neon", "--n 2", "sketch")
+    right = {"What you want to see": "a fox --ar 1:1 --steps 5"}
+    await house.outcome(await house.discord.submit(house.url, again, right))
+    (request,) = house.drawn
+    assert (request.prompt, request.n, request.width, request.height) == ("a fox, neon glow", 2, 256, 256)
+    assert request.num_inference_steps == 5
 
 
 async def test_the_form_offers_every_style_and_model(house: House) -> None:
@@ -736,47 +788,58 @@ async def test_all_options_reach_the_request(house: House) -> None:
 
 async def test_settings_are_remembered_shown_and_forgotten_for_one_person_in_one_server(house: House) -> None:
     changed = await house.discord.imagine(house.url, {"n": 2}, name="imagine-settings")
-    assert changed.told.startswith("What I add to your commands: --n 2\n")
+    assert changed.read.startswith("What I add to your commands: --n 2\n")
     await house.restart()
     await house.imagine()
     await house.imagine(user=house.discord.add_user("eve"))
     await house.imagine(channel=house.discord.direct(house.discord.user))
     assert [request.n for request in house.drawn] == [2, 1, 1]
     typed = await house.discord.imagine(house.url, {"prompt": "settings --style oil"})
-    assert "--n 2 --style oil" in typed.told
+    assert "--n 2 --style oil" in typed.read
     await house.discord.imagine(house.url, {"ar": "3:2"}, name="imagine-settings")
     sized = await house.discord.imagine(house.url, {"size": "256x256"}, name="imagine-settings")
-    assert sized.told.startswith("What I add to your commands: --n 2 --style oil --size 256x256\n")
+    assert sized.read.startswith("What I add to your commands: --n 2 --style oil --size 256x256\n")
     await house.discord.imagine(house.url, {"prompt": "settings --ar 1:1"})
     refused = await house.discord.imagine(house.url, {"size": "1x1"}, name="imagine-settings")
-    assert "must be from" in refused.told
-    assert "--n 2 --style oil --ar 1:1" in (await house.discord.imagine(house.url, {}, name="imagine-settings")).told
+    assert "must be from" in refused.read
+    assert "--n 2 --style oil --ar 1:1" in (await house.discord.imagine(house.url, {}, name="imagine-settings")).read
     reset = await house.discord.imagine(house.url, {"reset": True}, name="imagine-settings")
-    assert reset.told.startswith("I add nothing to your commands.")
+    assert reset.read.startswith("I add nothing to your commands.")
     await house.imagine()
     assert house.drawn[-1].n == 1
 
 
 @pytest.mark.parametrize(
     ("prompt", "told"),
-    [("settings help", "I add nothing"), ("settings rest", "and not “rest”"), ("help", "Type what you want to see")],
+    [
+        ("settings help", "What I add to your commands: --n 2"),
+        ("settings rest", "and not “rest”"),
+        ("help", "Type what you want to see"),
+    ],
 )
 async def test_what_speaks_to_us_is_never_drawn(prompt: str, told: str, house: House) -> None:
     answer = await house.discord.imagine(house.url, {"prompt": prompt, "n": 2})
     assert answer.message
-    assert told in (answer.message.content or answer.message.embeds[0]["description"])
+    assert told in answer.read
     assert house.drawn == []
+
+
+@pytest.mark.parametrize("words", ["a __animl__", "a fox --model **x**", "a fox --steps <@1>`"])
+async def test_what_we_say_is_read_as_it_is_meant(words: str, house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bot.choices.LISTS", {"animal": ["fox"]})
+    refused = await house.discord.imagine(house.url, {"prompt": words})
+    with pytest.raises(Told) as told:
+        command.read(words)
+    assert refused.read == str(told.value)
+    assert not re.search(r"(?<!\\)(?:\\\\)*[*_`<>]", refused.told)
 
 
 @pytest.mark.parametrize("locale", ["en-US", "de"])
 async def test_help_is_short_and_fits(locale: str, house: House) -> None:
     by_name = await house.discord.imagine(house.url, {}, name="imagine-help", locale=locale)
     typed = await house.discord.imagine(house.url, {"prompt": "help"}, locale=locale)
-    assert by_name.message
-    assert typed.message
-    texts = [m.content or "".join(embed["description"] for embed in m.embeds) for m in (by_name.message, typed.message)]
-    assert texts[0] == texts[1]
-    assert "/imagine a red fox in the snow" in texts[0]
+    assert by_name.read == typed.read
+    assert "/imagine a red fox in the snow" in by_name.read
 
 
 # Pictures to start from
@@ -815,7 +878,7 @@ async def test_a_picture_is_drawn_from_an_attached_one(name: str, kind: str, hou
 async def test_what_is_no_picture_is_refused_at_once(content: bytes, about: Any, told: str, house: House) -> None:
     file = house.discord.upload("a.png", content, **about)
     answer = await house.discord.imagine(house.url, {"prompt": "a fox", "image": file})
-    assert told in answer.told
+    assert told in answer.read
     assert not house.service.desk_is_busy()
 
 
@@ -914,7 +977,7 @@ async def test_nothing_is_lost_where_a_picture_and_a_wrong_value_come_together(h
     said = house.discord.say("a fox", files={"a.png": photo()})
     opened = await house.discord.choose(house.url, said)
     refused = await house.discord.submit(house.url, opened, {"Settings": "--strength 7"})
-    assert "The strength must be from" in refused.told
+    assert "The strength must be from" in refused.read
     assert refused.message
     again = await house.click(refused.message, "Correct it")
     await house.outcome(await house.discord.submit(house.url, again, {"Settings": "--strength 0.7"}))
@@ -925,7 +988,7 @@ async def test_where_the_picture_of_a_form_is_gone_it_is_said_and_nothing_else_i
     opened = await house.discord.choose(house.url, house.discord.say("a fox", files={"a.png": photo()}))
     await house.forget()
     refused = await house.discord.submit(house.url, opened, {"Style": "oil"})
-    assert refused.told == "The picture to start from is not here any more. Please attach it again."
+    assert refused.read == "The picture to start from is not here any more. Please attach it again."
     assert refused.message
     assert not house.drawn
     again = await house.click(refused.message, "Correct it")
@@ -977,7 +1040,7 @@ async def test_a_german_reads_german(house: House) -> None:
     assert answer.message
     assert answer.message.content.startswith("**ein Fuchs**\n-# Ich zeichne · 256×256 · 4 Schritte")
     assert answer.message.labels == ["Abbrechen"]
-    assert (await house.click(answer.message, "Abbrechen", user=house.discord.add_user("eve"))).told.startswith("Only who")
+    assert (await house.click(answer.message, "Abbrechen", user=house.discord.add_user("eve"))).read.startswith("Only who")
     house.generator.gate.set()
     message = await house.outcome(answer)
     assert message.labels == ["Neu zeichnen", "Ändern", "Einzelheiten", "Löschen", "Variieren", "Vergrößern"]
@@ -985,7 +1048,7 @@ async def test_a_german_reads_german(house: House) -> None:
     assert opened.modal["title"] == "Ein Bild zeichnen"
     assert list(prefilled(opened.modal)) == ["Was du sehen willst", "Was fehlen soll", "Modell", "Stil", "Einstellungen"]
     refused = await house.discord.submit(house.url, opened, {"Einstellungen": "--steps 99"})
-    assert "Die Zahl der Schritte muss bei sketch" in refused.told
+    assert "Die Zahl der Schritte muss bei sketch" in refused.read
     assert refused.message
     assert refused.message.labels == ["Verbessern"]
 
@@ -1032,7 +1095,7 @@ async def test_hostile_words_go_through_every_door_unharmed(words: str, house: H
         *[await house.discord.imagine(house.url, {"prompt": "a fox", option: words}) for option in ("size", "model", "style")],
         await house.discord.imagine(house.url, {"style": words}, name="imagine-settings"),
     ]
-    assert all(answer.told for answer in wrong)
+    assert all(answer.read for answer in wrong)
     await house.discord.autocomplete(house.url, {"style": words}, "style")
     assert not [ping for posted in house.discord.messages for ping in posted.pings if posted is not said]
 
@@ -1043,7 +1106,7 @@ async def test_a_button_that_is_not_ours_any_more_is_answered(custom_id: str, ho
     message.components[0]["components"][0]["custom_id"] = custom_id
     answer = await house.click(message, "Redraw")
     assert answer.seconds < 1
-    assert "another version of me" in answer.told
+    assert "another version of me" in answer.read
 
 
 # Progress

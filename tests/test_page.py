@@ -282,9 +282,13 @@ async def test_the_form_has_everything_filled_in_and_draws_it(browser: aiohttp.C
     assert told["told"].startswith("Say what to draw")
 
 
-async def test_the_form_of_many_pictures_draws_the_same_again(browser: aiohttp.ClientSession, service: Service) -> None:
+@pytest.mark.parametrize("words", ["a {red,blue} fox --no blur --repeat 2", "a __animal__ --repeat 2"])
+async def test_the_form_of_many_pictures_draws_the_same_again(
+    words: str, browser: aiohttp.ClientSession, service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bot.choices.LISTS", {"animal": ["fox", "cat", "owl"]})
     await post(browser, service, "imagine", text="settings --style neon")
-    question = await say(browser, service, "a {red,blue} fox --no blur --repeat 2")
+    question = await say(browser, service, words)
     answer = await press(browser, service, button(question, "draw"))
     last = (await watch(browser, service, answer["job"]))[-1]
     form = (await press(browser, service, button(last, "edit")))["form"]

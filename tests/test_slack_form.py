@@ -105,6 +105,14 @@ def test_a_new_picture_takes_the_place_of_the_one_that_was_there() -> None:
     assert filled.options["image"] != "0" * 24
 
 
+def test_how_often_a_list_is_chosen_from_is_kept_though_no_field_says_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bot.choices.LISTS", {"animal": ["fox", "cat", "owl"]})
+    words = "a __animal__ --repeat 4 --seed 7"
+    first, *others = command.read_all(words)
+    typed = slack_form.read(sent(slack_form.of(command.filled(first, words, others))))
+    assert list(command.read_all(typed.text, options=typed.options)) == [first, *others]
+
+
 def test_where_it_goes_is_kept_or_chosen() -> None:
     assert slack_form.read(sent(Form(), {"prompt": "a fox"})).address == HERE
     world, view = opened(Form(), address={"user": "U1", "channel": "", "response_url": ""})
@@ -139,6 +147,16 @@ def test_what_is_wrong_is_said_beside_the_field_that_it_is_in(text: str, options
     with pytest.raises(Told) as told:
         command.read_all(text, options=options)
     assert slack_form.field_of(told.value, sent(Form(), {"prompt": "a fox"})) == name
+
+
+@pytest.mark.parametrize("name", ["style", "seed", "no"])
+def test_a_list_that_is_not_there_is_said_beside_the_words_whatever_it_is_called(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bot.choices.LISTS", {"animal": ["fox"]})
+    with pytest.raises(Told) as told:
+        command.read_all(f"a __{name}__")
+    assert slack_form.field_of(told.value, sent(Form(), {"prompt": "a fox"})) == "prompt"
 
 
 def test_every_error_that_a_field_is_known_for_is_one_that_is_raised() -> None:

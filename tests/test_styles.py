@@ -44,6 +44,7 @@ def test_a_style_of_the_admins_is_picked_by_name_and_comes_off_again(name: str, 
         ("none: plain", "the style “none” needs another name"),
         (f"{'x' * 31}: plain", "needs another name"),
         ("brand:", "the style “brand” has no words"),
+        ("same: {prompt}", "the style “same” has no words"),
         ("brand: {prompt} and {prompt}", "has two places for the prompt"),
     ],
 )

@@ -84,6 +84,24 @@ def test_what_was_raised_can_be_said_in_any_language() -> None:
     assert refused.value.into("de") == "Die Zahl der Schritte muss bei sketch zwischen 1 und 50 liegen, nicht bei 99."
 
 
+@pytest.mark.parametrize(
+    ("typed", "told"),
+    [
+        ("--seed 4294967296", "Der Seed muss zwischen 0 und 4.294.967.295 liegen, nicht bei 4294967296."),
+        ("--guidance 9", "Die Guidance muss bei sketch zwischen 0 und 2,0 liegen, nicht bei 9,0."),
+        ("--ar 9:1", "Diese Form ist für sketch zu lang: versuch eine zwischen 1:1,78 und 1,78:1."),
+    ],
+)
+def test_numbers_are_written_as_the_language_writes_them(typed: str, told: str) -> None:
+    with pytest.raises(BadRequest) as refused:
+        read(f"a fox {typed}")
+    assert refused.value.into("de") == told
+
+
+def test_a_shape_may_be_typed_as_it_was_advised() -> None:
+    assert read("a fox --ar 1,78:1 --seed 7") == read("a fox --ar 1.78:1 --seed 7")
+
+
 def test_values_are_never_taken_for_templates() -> None:
     assert say("en", "There is no model “{name}” here. There is: {models}.", name="{x}", models="{0}") == (
         "There is no model “{x}” here. There is: {0}."

@@ -5,6 +5,7 @@ https://discord.com/developers/docs/interactions/receiving-and-responding
 
 import base64
 import json
+import re
 import time
 from asyncio import timeout
 from collections.abc import Mapping
@@ -52,6 +53,11 @@ class Answer:
         assert self.message, self.body
         assert self.message.reader, self.message.content
         return self.message.content
+
+    @property
+    def read(self) -> str:
+        """The same without the backslashes that keep it from being markup."""
+        return re.sub(r"\\(.)", r"\1", self.told)
 
 
 class People(World):
