@@ -183,8 +183,7 @@ async def _hand_over(job: Job) -> None:
 async def sweep() -> None:
     """Hand over again what nobody carries: who wrote it down died before it could, or its courier failed each time."""
     store = _store()
-    await store.tidy()
-    for record in await store.unfinished():
+    for record in await store.tidy():
         failure = await courier.attempt(_see_to(store, record.job, time.time() - record.made))
         if failure:
             log.error("job %s was not seen to: %r", record.job.id, failure)

@@ -414,17 +414,23 @@ class ModalStore:
         return [json.loads(entry) for entry in await self._entries(f"job {job_id}")]
 
     async def unfinished(self) -> Sequence[Record]:
-        begun = {name: entry async for name, entry in self._waiting.items.aio() if entry}
-        known = zip(begun.values(), await asyncio.gather(*map(self.record, begun)), strict=True)
-        records = [record or _replay([json.loads(entry)]) for entry, record in known]
-        return sorted((record for record in records if record.outcome is None), key=lambda record: record.made)
+        return [record for record in await self._waited_for() if record.outcome is None]
 
-    async def tidy(self) -> None:
-        """Strike those that are over from the jobs that somebody waits for: whoever ended them died over that, say."""
-        ids = {name.rpartition(" ")[2] async for name in self._waiting.keys.aio()}
-        for job_id, record in zip(ids, await asyncio.gather(*map(self.record, ids)), strict=True):
-            if record is not None and record.outcome is not None:
-                await self._strike(job_id)
+    async def tidy(self) -> Sequence[Record]:
+        """Strike the jobs that are over from those that somebody waits for, where whoever ended them died over that, say.
+
+        Returns the others, as `unfinished` does.
+        """
+        records = await self._waited_for()
+        await asyncio.gather(*(self._strike(record.job.id) for record in records if record.outcome is not None))
+        return [record for record in records if record.outcome is None]
+
+    async def _waited_for(self) -> Sequence[Record]:
+        begun = {name: entry async for name, entry in self._waiting.items.aio()}
+        ids = {name.rpartition(" ")[2] for name in begun}  # also of those that were cancelled
+        known = zip(ids, await asyncio.gather(*map(self.record, ids)), strict=True)
+        records = [record or _replay([json.loads(begun[job_id])]) for job_id, record in known if record or job_id in begun]
+        return sorted(records, key=lambda record: record.made)
 
     async def _strike(self, job_id: str) -> None:
         """Keep a job no more among those that somebody waits for."""
