@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -25,11 +26,13 @@ from bot.steps import Row
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from concurrent.futures import Future
 
     from bot.models import Model
     from bot.request import ImageRequest
 
 KEPT: Final = 64  # prompts whose encoding is kept, a few megabytes each for the largest models; and shapes
+COMPANIES: Final = 8  # stacks of words that are kept, up to four kinds of them: large ones, so not many
 TILED: Final = 2.5e6  # pixels: beyond, the autoencoder works in tiles, or its attention takes as much time as all the rest
 
 
@@ -58,6 +61,8 @@ class Drawing(Row):
     refining: bool  # this is the second round of a picture that is upscaled
     scheduler: Any
     timesteps: Any  # a tensor on the CPU
+    chance: torch.Generator  # of its seed
+    noise: Future[torch.Tensor] | None = None  # of the beginning, where that needs nothing else
     extra: dict[str, Any] = field(default_factory=dict)  # what its scheduler's `step` wants besides
     latents: Any = None  # None until `begin`
     words: Any = None
@@ -86,13 +91,18 @@ class Family:
         self.decoder: Callable[[torch.Tensor], torch.Tensor] = self.call_decoder
         self.words = lru_cache(KEPT)(self._read)  # texts come again and again, the empty one most of all
         self.places = lru_cache(KEPT)(self._places)
+        self._beside = ThreadPoolExecutor(1, "noise")  # it takes a processor milliseconds, in which the words can be read
+        self.stacked = lru_cache(COMPANIES)(lambda *rows: torch.cat(rows))  # the same at every step, until the company changes
 
     # Before the first step
 
     def drawing(self, task: Any, request: ImageRequest, place: int, image: Image.Image | None) -> Drawing:
         """Plan a picture, from noise or from `image`; nothing is computed on the device yet. Safe in any thread."""
         strength = 1.0 if image is None else request.strength
-        return self._plan(task, request, place, image, 1, request.num_inference_steps, strength)
+        drawing = self._plan(task, request, place, image, 1, request.num_inference_steps, strength)
+        if image is None:
+            drawing.noise = self._beside.submit(self._noise, drawing)
+        return drawing
 
     def refining(self, task: Any, request: ImageRequest, place: int, image: Image.Image) -> Drawing:
         """Plan the second round of a picture that is upscaled: `image` is what came of the first."""
@@ -118,26 +128,25 @@ class Family:
             refining=scale > 1,
             scheduler=scheduler,
             timesteps=scheduler.timesteps[skipped:],
+            chance=torch.Generator().manual_seed(request.seed),
         )
 
     def begin(self, drawing: Drawing) -> None:
-        """Read the words and draw the noise."""
+        """Read the words, and put the noise on the device."""
         request = drawing.request
         drawing.words = self.words(request.prompt)
         if drawing.shape.guided:
             drawing.avoided = self._avoided(request.negative_prompt, drawing.words)
-        generator = torch.Generator().manual_seed(request.seed)
-        if drawing.image is None:
-            noise = self._noise(drawing, generator)
+        if drawing.image is not None:
+            start = self._encode(drawing.image, drawing.chance)
+            drawing.latents = self._pack(self._mix(drawing, start, self._sent(self._noise(drawing))))
+        elif drawing.noise is not None:
+            noise = self._sent(drawing.noise.result())
             drawing.latents = self._pack(noise * getattr(drawing.scheduler, "init_noise_sigma", 1.0))
-        else:
-            start = self._encode(drawing.image, generator)
-            noise = self._noise(drawing, generator)
-            drawing.latents = self._pack(self._mix(drawing, start, noise))
-            drawing.image = None
+        drawing.image = drawing.noise = None
         if "generator" in inspect.signature(drawing.scheduler.step).parameters:
             # A scheduler that adds noise at every step forgets the first one: its variations differ in the later ones.
-            varied = torch.Generator().manual_seed(request.variation_seed) if request.variation_strength else generator
+            varied = torch.Generator().manual_seed(request.variation_seed) if request.variation_strength else drawing.chance
             drawing.extra["generator"] = varied
 
     # A step
@@ -232,15 +241,15 @@ class Family:
     def _channels(self) -> int:
         return int(self.network.config.in_channels)
 
-    def _noise(self, drawing: Drawing, generator: torch.Generator) -> torch.Tensor:
+    def _noise(self, drawing: Drawing) -> torch.Tensor:
         """Draw the first noise: the one of the seed; for each variation, go some way from there to the one of its own seed."""
         request = drawing.request
         dtype = self.latent_dtype or self.network.dtype
-        noise = torch.randn(self._size(drawing.shape), generator=generator, dtype=dtype)
+        noise = torch.randn(self._size(drawing.shape), generator=drawing.chance, dtype=dtype)
         for seed, strength in request.variations:
             other = torch.Generator().manual_seed(seed)
             noise = slerp(noise, torch.randn(noise.shape, generator=other, dtype=dtype), strength)
-        return self._sent(noise)
+        return noise
 
     def _mix(self, drawing: Drawing, start: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
         """Put as much noise over the picture to start from as the first step takes away."""
@@ -292,10 +301,20 @@ class Family:
         return tensor.pin_memory().to(self.device, non_blocking=True) if self.device.type == "cuda" else tensor.to(self.device)
 
 
+class Words(NamedTuple):
+    """What the encoders of Stable Diffusion make of a text, each with one row."""
+
+    embeds: torch.Tensor
+    pooled: torch.Tensor | None  # of all words together: for the large ones
+    known: torch.Tensor | None  # the keys and values of all layers
+
+
 class UNet(Family):
     """Stable Diffusion, XL too: a network that is told what to draw and, in a second row, what not to."""
 
     part = "unet"
+    known: Callable[[torch.Tensor], torch.Tensor] | None = None  # makes of words what all layers do, where `run` wants that too
+    _nothing: Words | None = None
 
     @property
     def _large(self) -> bool:
@@ -306,12 +325,14 @@ class UNet(Family):
 
     def _read(self, text: str) -> Any:
         given = {"prompt": text, "device": self.device, "num_images_per_prompt": 1, "do_classifier_free_guidance": False}
-        words, _, *pooled = self.pipeline.encode_prompt(**given)
-        return words, *pooled[:1]
+        embeds, _, *pooled = self.pipeline.encode_prompt(**given)
+        return Words(embeds, pooled[0] if pooled else None, self.known(embeds) if self.known else None)
 
     def _avoided(self, text: str, words: Any) -> Any:
         if not text and self._large and self.pipeline.config.force_zeros_for_empty_prompt:
-            return tuple(map(torch.zeros_like, words))
+            if self._nothing is None:
+                self._nothing = Words._make(None if part is None else torch.zeros_like(part) for part in words)
+            return self._nothing
         return self.words(text)
 
     def _skipped(self, steps: int, strength: float) -> int:
@@ -323,10 +344,16 @@ class UNet(Family):
         if drawings[0].shape.guided:
             latents, times = torch.cat([latents, latents]), torch.cat([times, times])
             words = [*(drawing.avoided for drawing in drawings), *words]
-        inputs = {"sample": latents, "timestep": times, "encoder_hidden_states": torch.cat([row[0] for row in words])}
+        inputs = {
+            "sample": latents,
+            "timestep": times,
+            "encoder_hidden_states": self.stacked(*(row.embeds for row in words)),
+        }
+        if self.known:
+            inputs["known"] = self.stacked(*(row.known for row in words))
         if self._large:
-            inputs["text_embeds"] = torch.cat([row[1] for row in words])
-            inputs["time_ids"] = self.places(drawings[0].shape).repeat(len(words), 1)
+            inputs["text_embeds"] = self.stacked(*(row.pooled for row in words))
+            inputs["time_ids"] = self.stacked(*[self.places(drawings[0].shape)] * len(words))
         return _guide(drawings, torch.split(self.run(**inputs), 1))
 
     def call(self, **inputs: torch.Tensor) -> torch.Tensor:
@@ -377,8 +404,8 @@ class Flux(Family):
         inputs = {
             "hidden_states": torch.cat([drawing.latents for drawing in drawings]),
             "timestep": self._times(drawings).to(drawings[0].latents.dtype) / 1000,
-            "encoder_hidden_states": torch.cat([row[0] for row in words]),
-            "pooled_projections": torch.cat([row[1] for row in words]),
+            "encoder_hidden_states": self.stacked(*(row[0] for row in words)),
+            "pooled_projections": self.stacked(*(row[1] for row in words)),
             "txt_ids": words[0][2],
             "img_ids": self.places(drawings[0].shape),
         }
@@ -431,8 +458,8 @@ class StableDiffusion3(Family):
         rows = self.run(
             hidden_states=latents,
             timestep=times,
-            encoder_hidden_states=torch.cat([row[0] for row in words]),
-            pooled_projections=torch.cat([row[1] for row in words]),
+            encoder_hidden_states=self.stacked(*(row[0] for row in words)),
+            pooled_projections=self.stacked(*(row[1] for row in words)),
         )
         return _guide(drawings, torch.split(rows, 1))
 

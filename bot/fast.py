@@ -10,6 +10,7 @@ import gc
 import logging
 import statistics
 from collections import OrderedDict
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import torch
@@ -18,6 +19,7 @@ import torch.fx.experimental._config as shapes
 from torch._inductor.async_compile import shutdown_compile_workers
 from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
 
+from bot import layers
 from bot.families import UNet
 
 if TYPE_CHECKING:
@@ -34,8 +36,6 @@ REGIONS: Final = {
     *("FluxTransformerBlock", "FluxSingleTransformerBlock", "JointTransformerBlock", "ZImageTransformerBlock"),
 }
 WHOLE: Final = 4.0  # megapixels in a pass, all rows together: larger ones keep a GPU busy however they were compiled
-LARGEST_FP8: Final = 448.0  # what eight bits of float8_e4m3fn reach
-FP8_SIDE: Final = 512  # rows and columns: smaller layers take longer to convert than they save
 
 
 def hasten(family: Family) -> None:
@@ -43,43 +43,54 @@ def hasten(family: Family) -> None:
     dynamo.recompile_limit = COMPILATIONS
     dynamo.accumulated_recompile_limit = 8 * COMPILATIONS
     shapes.use_duck_shape = False  # or what was compiled for a square serves squares only
+    blocks = [block for block in family.network.modules() if type(block).__name__ in REGIONS]
     if family.model.fp8:
-        quantize(family.network)
+        layers.quantize(blocks)
+    layers.bend(family.network)
+    for block in blocks:
+        block.compile(fullgraph=True, dynamic=True)
     if isinstance(family, UNet):
-        family.network.fuse_qkv_projections()
-        family.run = Graphs(_whole_or_in_blocks(family))
+        family.known = Graphs(partial(layers.known, layers.attend(family.network)))
+        family.run = _whole_or_in_blocks(family)
     else:
         family.run = Graphs(family.call)
-    for block in family.network.modules():
-        if type(block).__name__ in REGIONS:
-            block.compile(fullgraph=True, dynamic=True)
-    for norm in family.pipeline.vae.decoder.modules():
-        if type(norm) is torch.nn.GroupNorm:
-            norm.__class__ = ChannelsLastNorm
-    family.pipeline.vae.decoder.compile(fullgraph=True, dynamic=True)
-    family.decoder = Graphs(_decoder(family))
+    _hasten_decoder(family)
     for name, part in family.pipeline.components.items():
         if name.startswith("text_encoder") and type(part).__name__.startswith(("CLIP", "T5")):
             part.forward = Graphs(part.forward)
 
 
+def _hasten_decoder(family: Family) -> None:
+    decoder = family.pipeline.vae.decoder
+    for norm in decoder.modules():
+        if type(norm) is torch.nn.GroupNorm:
+            norm.__class__ = layers.ChannelsLastNorm
+    for layer in decoder.mid_block.attentions:
+        layer.set_processor(layers.OneHead())
+    decoder.compile(fullgraph=True, dynamic=True)
+    family.decoder = Graphs(_decoder(family))
+
+
 def slow(family: Family) -> None:
-    """Take back what `hasten` did, for a GPU that does not bear it."""
+    """Take back what `hasten` compiled and recorded, for a GPU that does not bear it."""
     family.run, family.decoder = family.call, family.call_decoder
+    if isinstance(family, UNet):
+        family.known = None
     networks = [part for part in family.pipeline.components.values() if isinstance(part, torch.nn.Module)]
     for part in networks:
         part.__dict__.pop("forward", None)
         for block in part.modules():
             block._compiled_call_impl = None  # noqa: SLF001  what `compile` has set, and nothing takes back
-            if type(block) is ChannelsLastNorm:
+            if type(block) is layers.ChannelsLastNorm:  # quicker only where it is compiled
                 block.__class__ = torch.nn.GroupNorm  # type: ignore[assignment]
 
 
-def _whole_or_in_blocks(family: Family) -> Callable[..., torch.Tensor]:
+def _whole_or_in_blocks(family: UNet) -> Callable[..., torch.Tensor]:
     """Call a UNet compiled as a whole for pictures of the usual size, block by block for all others.
 
     As a whole it is a quarter faster, but compiled anew for every shape, in half a minute; blocks take any shape once they are
-    compiled. Compiling the whole for any shape took more than three minutes.
+    compiled. Compiling the whole for any shape took more than three minutes. Only the whole knows where in `known` each layer
+    finds its words: a block would be compiled anew for each layer.
     """
     whole = torch.compile(family.call, fullgraph=True, dynamic=False)
     usual = _usual(family)
@@ -87,11 +98,17 @@ def _whole_or_in_blocks(family: Family) -> Callable[..., torch.Tensor]:
     most = WHOLE / (family.model.width * family.model.height / 2**20)  # rows
     rows = {size * guided for size in (1, 2, 4, 8) if size * guided <= most}
 
-    def call(**inputs: torch.Tensor) -> torch.Tensor:
-        sample = inputs["sample"]
-        return (whole if sample.shape[-2:] == usual and len(sample) in rows else family.call)(**inputs)
+    def is_usual(sample: torch.Tensor) -> bool:
+        return sample.shape[-2:] == usual and len(sample) in rows
 
-    return call
+    graphs = Graphs(lambda **inputs: (whole if is_usual(inputs["sample"]) else family.call)(**inputs))
+
+    def run(*, known: torch.Tensor, **inputs: torch.Tensor) -> torch.Tensor:
+        if is_usual(inputs["sample"]):
+            inputs["encoder_hidden_states"] = known
+        return graphs(**inputs)  # type: ignore[no-any-return]
+
+    return run
 
 
 def _decoder(family: Family) -> Callable[[torch.Tensor], torch.Tensor]:
@@ -110,14 +127,15 @@ class Graphs:
     """A function of tensors, recorded as a CUDA graph for each shape that it is called with, and then replayed.
 
     The first call of a shape computes in the usual way, then records; that takes as long as a few calls. What is returned is a
-    copy, for the next replay writes over it. Not safe in several threads at once.
+    copy, for the next replay writes over it. A tensor that was given at the last call too is not sent again: nobody may have
+    written into it. Not safe in several threads at once.
     """
 
     def __init__(self, function: Callable[..., Any], most: int = GRAPHS) -> None:
         """Take a function; tensors may be anywhere in its arguments and its result, everything else counts as its shape."""
         self._function = function
         self._most = most
-        self._graphs: OrderedDict[Any, tuple[torch.cuda.CUDAGraph, list[Any], Any]] = OrderedDict()
+        self._graphs: OrderedDict[Any, tuple[torch.cuda.CUDAGraph, list[Any], Any, list[Any]]] = OrderedDict()
         self._pool: Any = None
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -127,10 +145,11 @@ class Graphs:
         if key not in self._graphs:
             return self._record(key, flat, layout)
         self._graphs.move_to_end(key)
-        graph, inputs, output = self._graphs[key]
-        for there, value in zip(inputs, flat, strict=True):
-            if torch.is_tensor(there):
-                there.copy_(value, non_blocking=True)
+        graph, inputs, output, last = self._graphs[key]
+        for index, value in enumerate(flat):
+            if torch.is_tensor(value) and value is not last[index]:
+                inputs[index].copy_(value, non_blocking=True)
+        last[:] = flat
         graph.replay()
         return tree_map(_copy, output)
 
@@ -151,66 +170,8 @@ class Graphs:
         ):  # other threads may use the GPU meanwhile
             output = self._function(*args, **kwargs)
         self._pool = self._pool or graph.pool()
-        self._graphs[key] = graph, inputs, output
+        self._graphs[key] = graph, inputs, output, flat
         return result
-
-
-class ChannelsLastNorm(torch.nn.GroupNorm):
-    """Group norm as suits pictures whose channels lie side by side: over the pixels of each, then over the channels of a group.
-
-    Compiled as it usually is, in one go, it reads a few bytes here and a few there: nearly half of a decoder's time.
-    """
-
-    def forward(self, input: torch.Tensor) -> torch.Tensor:  # noqa: A002  its name in torch
-        """Normalize (rows, channels, …)."""
-        exact = input.float()
-        variances, means = torch.var_mean(exact.flatten(2), dim=2, correction=0)
-        variances, means = (each.view(len(input), self.num_groups, -1) for each in (variances, means))
-        mean = means.mean(2, keepdim=True)
-        variance = variances.mean(2, keepdim=True) + (means - mean).square().mean(2, keepdim=True)
-        shape = (*input.shape[:2], *[1] * (input.ndim - 2))
-        mean, scale = (each.expand_as(means).reshape(shape) for each in (mean, torch.rsqrt(variance + self.eps)))
-        weight, bias = (each.float().view(shape[1:]) for each in (self.weight, self.bias))
-        return ((exact - mean) * (scale * weight) + bias).to(input.dtype)
-
-
-class Fp8Linear(torch.nn.Module):
-    """A linear layer in eight bits: each row of its weights, and each row that it is given, scaled to what eight bits reach."""
-
-    weight: torch.Tensor
-    scales: torch.Tensor
-
-    def __init__(self, linear: torch.nn.Linear) -> None:
-        super().__init__()
-        scales = linear.weight.float().abs().amax(1, keepdim=True).clamp(min=1e-12) / LARGEST_FP8
-        self.register_buffer("weight", (linear.weight.float() / scales).to(torch.float8_e4m3fn))
-        self.register_buffer("scales", scales.t().contiguous())
-        self.bias, self.dtype = linear.bias, linear.weight.dtype
-        self.in_features, self.out_features = linear.in_features, linear.out_features
-
-    def forward(self, given: torch.Tensor) -> torch.Tensor:
-        """Multiply."""
-        rows = given.flatten(0, -2)
-        scales = rows.abs().amax(1, keepdim=True).float().clamp(min=1e-12) / LARGEST_FP8
-        small = (rows.float() / scales).to(torch.float8_e4m3fn)
-        found = torch._scaled_mm(  # noqa: SLF001  the public way to multiply in eight bits is still to come
-            small,
-            self.weight.t(),
-            scale_a=scales,
-            scale_b=self.scales,
-            bias=self.bias,
-            out_dtype=self.dtype,
-            use_fast_accum=True,
-        )
-        return found.reshape(*given.shape[:-1], -1)
-
-
-def quantize(network: Any) -> None:
-    """Put the large linear layers of a network's blocks into eight bits: not those that work on one row, which gain nothing."""
-    for block in [block for block in network.modules() if type(block).__name__ in REGIONS]:
-        for name, layer in list(block.named_modules()):
-            if isinstance(layer, torch.nn.Linear) and "norm" not in name and min(layer.weight.shape) >= FP8_SIDE:
-                block.set_submodule(name, Fp8Linear(layer))
 
 
 def seconds(call: Callable[[], object], times: int = 3) -> float:

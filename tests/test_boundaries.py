@@ -36,8 +36,9 @@ MAP: dict[str, tuple[set[str], set[str]]] = {
     "turns": (set(), set()),
     "store": (CORE | {"recipe"}, set()),
     "steps": (set(), set()),
+    "layers": (set(), {"torch", "diffusers"}),
     "families": (CORE | {"steps"}, {"torch", "diffusers", "numpy", "PIL"}),
-    "fast": ({"families"}, {"torch"}),
+    "fast": ({"families", "layers"}, {"torch"}),
     "gen": (CORE | {"png", "steps", "families", "fast"}, {"torch", "diffusers", "transformers", "PIL"}),
     "apart": (CORE | {"gen"}, set()),
     "upload": (CORE, {"aiohttp", "PIL"}),
@@ -85,8 +86,8 @@ MAP: dict[str, tuple[set[str], set[str]]] = {
 }
 # Only these may know each outside thing, at whatever level of the map they are.
 KNOWS = {
-    "torch": {"gen", "families", "fast"},
-    "diffusers": {"gen", "families"},
+    "torch": {"gen", "families", "fast", "layers"},
+    "diffusers": {"gen", "families", "layers"},
     "transformers": {"gen"},
     "fastapi": {"web", "deploy"},
     "slack_sdk": {"slack", "slack_people", "slack_reply"},

@@ -2,47 +2,72 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
 import pytest
 import torch
 
-from bot.families import Flux
-from bot.fast import ChannelsLastNorm, Fp8Linear, hasten, quantize, rest, slow
-from bot.models import ROWS
+from bot.families import FAMILIES, Family, Flux
+from bot.fast import hasten, rest, slow
+from bot.layers import ChannelsLastNorm
+from bot.models import MODELS, ROWS
+from bot.request import compose
+from bot.steps import Task
 from tests.fakes.pipelines import build
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+SIDE = 64  # pixels
+GELUS = 5e-3  # of the largest number: there are two kinds of GELU, and on a CPU the quick one is the other
+
+
+@pytest.fixture
+def uncompiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let networks be as they are changed for a GPU, but neither compiled nor recorded."""
+
+    def as_it_is(function: Callable[..., Any], **_: Any) -> Callable[..., Any]:
+        return function
+
+    monkeypatch.setattr("bot.fast.Graphs", lambda function: function)
+    monkeypatch.setattr("torch.compile", as_it_is)
+    monkeypatch.setattr("torch.nn.Module.compile", lambda _self, **_: None)
+
 
 @torch.inference_mode()
-def test_a_layer_in_eight_bits_multiplies_nearly_the_same() -> None:
-    torch.manual_seed(0)
-    layer = torch.nn.Linear(64, 32).bfloat16()
-    given = torch.randn(2, 16, 64).bfloat16()
-    expected, found = layer(given).float(), Fp8Linear(layer)(given).float()
-    assert found.shape == expected.shape
-    assert float((found - expected).norm() / expected.norm()) < 0.06
+def drawn(family: Family, name: str, **given: Any) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return latents and picture."""
+    asked = compose("a red fox", model=name, seed=7, **({"num_inference_steps": 4} | given))
+    drawing = family.drawing(Task(arrived=0), asked, 0, None)
+    family.begin(drawing)
+    while drawing.left:
+        family.step([drawing], 2)
+        drawing.left -= 1
+    return drawing.latents, family.decode(drawing)[0].float()
 
 
-def test_only_large_layers_of_blocks_that_see_every_pixel_go_into_eight_bits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bot.fast.FP8_SIDE", 32)
-    network = build(ROWS["flux-schnell"]).transformer
-    quantize(network)
-    small = {name for name, layer in network.named_modules() if isinstance(layer, Fp8Linear)}
-    assert "single_transformer_blocks.0.proj_mlp" in small
-    assert not [name for name in small if "norm" in name or "embed" in name]
-
-
-@torch.inference_mode()
-@pytest.mark.parametrize("shape", [(2, 64, 6, 10), (1, 64, 33)])
-def test_a_norm_over_pixels_first_is_the_usual_one(shape: tuple[int, ...]) -> None:
-    torch.manual_seed(0)
-    norm = torch.nn.GroupNorm(8, 64)
-    torch.nn.init.normal_(norm.weight)
-    torch.nn.init.normal_(norm.bias)
-    given = 30 + torch.randn(shape) * torch.rand(64).view(
-        -1, *[1] * (len(shape) - 2)
-    )  # far from zero: no digits may cancel out
-    expected = norm(given)
-    norm.__class__ = ChannelsLastNorm
-    assert torch.allclose(norm(given), expected, atol=1e-4)
+@pytest.mark.usefixtures("uncompiled")
+@pytest.mark.parametrize("usual", [True, False], ids=["of the usual size", "of another size"])
+@pytest.mark.parametrize("name", [name for name in ROWS if name != "sketch"])
+def test_made_faster_it_draws_the_same(name: str, usual: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    row = replace(ROWS[name], min_side=SIDE, width=SIDE, height=SIDE)
+    monkeypatch.setitem(MODELS, name, row)
+    pipeline = build(row)
+    for part in pipeline.components.values():
+        if isinstance(part, torch.nn.Module):
+            part.eval()
+    family = FAMILIES[row.pipeline](pipeline, row, "cpu")
+    asked: list[dict[str, Any]] = [{}, {"width": 2 * SIDE, "height": SIDE}]
+    if row.guided:
+        asked.append({"negative_prompt": "blue"})
+    expected = [drawn(family, name, **given) for given in asked]
+    family = FAMILIES[row.pipeline](pipeline, row if usual else ROWS[name], "cpu")
+    hasten(family)
+    for given, (latents, picture) in zip(asked, expected, strict=True):
+        quick_latents, quick_picture = drawn(family, name, **given)
+        assert float((quick_latents - latents).abs().max() / latents.abs().max()) < GELUS
+        assert float((quick_picture - picture).abs().mean()) < 1  # of 255
 
 
 def test_nothing_is_left_running_for_a_snapshot() -> None:
