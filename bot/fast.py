@@ -94,9 +94,10 @@ def _whole_or_in_blocks(family: UNet) -> Callable[..., torch.Tensor]:
     """
     whole = torch.compile(family.call, fullgraph=True, dynamic=False)
     usual = _usual(family)
-    guided = 1 + (family.model.guidance_scale > 1)
-    most = WHOLE / (family.model.width * family.model.height / 2**20)  # rows
-    rows = {size * guided for size in (1, 2, 4, 8) if size * guided <= most}
+    guided = family.model.guidance_scale > 1
+    each = {1 + guided, 1 + (guided and family.model.guidance_stop >= 1)}  # rows of a picture, at its first steps and its last
+    most = WHOLE / (family.model.width * family.model.height / 2**20)
+    rows = {size * count for size in (1, 2, 4, 8) for count in each if size * count <= most}
 
     def is_usual(sample: torch.Tensor) -> bool:
         return sample.shape[-2:] == usual and len(sample) in rows

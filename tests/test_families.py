@@ -193,3 +193,25 @@ def test_colours_of_latents_are_found(name: str, family: Family) -> None:
         preview = family.preview(drawing, family.colours())
     assert preview.shape == (SIDE // 8, SIDE // 8, 3)
     assert preview.dtype == torch.uint8
+
+
+def test_after_its_share_of_the_steps_guidance_stops(name: str, pipeline: Any) -> None:
+    row = replace(ROWS[name], guidance_stop=0.5)
+    family = FAMILIES[row.pipeline](pipeline, row, "cpu")
+    drawing = begun(family, request(name, num_inference_steps=6))
+    passes = []
+    while drawing.left:
+        passes.append(drawing.shape.guided)
+        step(family, [drawing])
+    half = len(passes) // 2 + len(passes) % 2
+    assert passes == [row.guidance_scale > 1 and row.guided] * half + [False] * (len(passes) - half)
+
+
+def test_now_and_then_a_step_may_take_what_the_last_one_was_told(name: str, pipeline: Any) -> None:
+    row = replace(ROWS[name], repeat_every=3)
+    family, usual = FAMILIES[row.pipeline](pipeline, row, "cpu"), FAMILIES[row.pipeline](pipeline, ROWS[name], "cpu")
+    asked = request(name, num_inference_steps=8)
+    drawing, steps = begun(family, asked), begun(usual, asked).left
+    assert drawing.left == steps - (steps - 1) // 3  # never the last one
+    expected, found = drawn(usual, asked), drawn(family, asked)
+    assert 0 < difference(found, expected) < 1
