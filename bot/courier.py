@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
-from bot.errors import BadRequest, Busy, Refused, Told, Undelivered
+from bot.errors import BadRequest, Busy, Cancelled, Refused, Told, Undelivered
 from bot.request import NOT_TAKEN, Event, Finished, ImageRequest, Job, Picture, Queued, Started, Step, Waking, effort, settings
 from bot.texts import ENGLISH, Phrase, say
 from bot.upload import vetted
@@ -48,7 +48,6 @@ SOONEST: Final = 2  # seconds that are worth telling
 
 SORRY: Final = Phrase("Something went wrong on my side, and it is in my log as job {id}. Please try again in a minute.")
 GAVE_UP: Final = Phrase("I tried {attempts} times and something broke each time. Please try it smaller, or with fewer steps.")
-CANCELLED: Final = Phrase("Cancelled.")
 LOST_START: Final = Phrase("The picture to start from is not here any more. Please attach it again.")
 
 
@@ -291,7 +290,7 @@ async def _until(events: AsyncGenerator[Event, None], cancelled: Awaitable[None]
             if upcoming.done() and isinstance(upcoming.exception(), StopAsyncIteration):
                 return
             if stop.done() and not (upcoming.done() and isinstance(upcoming.result(), Finished)):
-                raise Told(CANCELLED)
+                raise Cancelled
             yield upcoming.result()
     finally:
         stop.cancel()
