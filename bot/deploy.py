@@ -324,10 +324,7 @@ class _Generator:
         self._loading = threading.Lock()
         self._generator: gen.Generator | None = None
         with suppress(Told):  # the weights are not there yet; whoever asks for a picture is told
-            generator = self._loaded()
-            generator.warm()
-            generator.rest()
-            compiled.commit()
+            self._loaded()
 
     @modal.enter()
     def listen(self) -> None:
@@ -376,7 +373,11 @@ class _Generator:
 
         with self._loading:
             if self._generator is None:  # also after a snapshot that was taken before the weights were there
-                self._generator = gen.Generator(ROWS[self.model])
+                generator = gen.Generator(ROWS[self.model])
+                generator.warm()
+                generator.rest()
+                compiled.commit()
+                self._generator = generator
             return self._generator
 
 

@@ -722,6 +722,8 @@ async def test_a_model_is_never_fetched_by_two_at_a_time(tmp_path: Path) -> None
 def test_a_container_that_started_before_the_weights_were_there_draws_once_they_are(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    compiled: list[bool] = []
+    monkeypatch.setattr(deploy, "compiled", SimpleNamespace(commit=lambda: compiled.append(True)))
     late = replace(SKETCH, repository=str(tmp_path / "late"))
     (tmp_path / "late").mkdir()
     monkeypatch.setitem(ROWS, "sketch", late)
@@ -734,3 +736,4 @@ def test_a_container_that_started_before_the_weights_were_there_draws_once_they_
     *_, finished = generate(request)
     assert isinstance(finished, Finished)
     assert len(finished.pictures) == 1
+    assert compiled == [True]  # it was made ready first, like any other
