@@ -299,10 +299,10 @@ async def test_what_waits_for_a_gpu_is_cancelled_and_what_is_drawn_is_not(cloud:
     await slack.command(cloud.url, SLOW)
     pen = await Pen.found(cloud, slack)
     await slack.command(cloud.url, f"{SLOW} --n 4")
-    await until(lambda: any(" · seeds " in message.plain for message in slack.messages), PATIENCE)
-    [waits] = [message for message in slack.messages if " · seeds " in message.plain]
+    await until(lambda: any("1 drawing ahead" in message.plain for message in slack.messages), PATIENCE)
+    [waits] = [message for message in slack.messages if "1 drawing ahead" in message.plain]
     await slack.click(cloud.url, waits, "Cancel")
-    await until(lambda: any("Cancelled." in message.plain for message in slack.messages), PATIENCE)
+    await until(lambda: "Cancelled." in waits.plain, PATIENCE)
     assert not posted(slack)
     await until(lambda: posted(slack), PATIENCE)
     await until(pen.lifted, 3)
