@@ -12,6 +12,7 @@ import asyncio
 import itertools
 import json
 import logging
+import math
 import random
 import time
 from contextlib import aclosing
@@ -19,7 +20,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
-from bot.errors import BadRequest, Busy, Refused, Told, Undelivered
+from bot.errors import BadRequest, Busy, Cancelled, Refused, Told, Undelivered
 from bot.request import NOT_TAKEN, Event, Finished, ImageRequest, Job, Picture, Queued, Started, Step, Waking, effort, settings
 from bot.texts import ENGLISH, Phrase, say
 from bot.upload import vetted
@@ -48,7 +49,6 @@ SOONEST: Final = 2  # seconds that are worth telling
 
 SORRY: Final = Phrase("Something went wrong on my side, and it is in my log as job {id}. Please try again in a minute.")
 GAVE_UP: Final = Phrase("I tried {attempts} times and something broke each time. Please try it smaller, or with fewer steps.")
-CANCELLED: Final = Phrase("Cancelled.")
 LOST_START: Final = Phrase("The picture to start from is not here any more. Please attach it again.")
 
 
@@ -291,7 +291,7 @@ async def _until(events: AsyncGenerator[Event, None], cancelled: Awaitable[None]
             if upcoming.done() and isinstance(upcoming.exception(), StopAsyncIteration):
                 return
             if stop.done() and not (upcoming.done() and isinstance(upcoming.result(), Finished)):
-                raise Told(CANCELLED)
+                raise Cancelled
             yield upcoming.result()
     finally:
         stop.cancel()
@@ -376,6 +376,7 @@ class _Status:
         self._latest: Event = Started()
         self._preview = Step(0, 0)  # the last one with a preview, which may have come when it was too soon to show it
         self._sending: asyncio.Task[None] | None = None
+        self._settled = False
 
     def announce(self) -> None:
         """Start to show that the job was taken, where nobody has said so."""
@@ -383,20 +384,30 @@ class _Status:
             self._sending = asyncio.create_task(self._announce())
 
     def show(self, event: Event) -> None:
-        """Start to show an event, unless that is too soon after the last one, or for the platform."""
+        """Start to show an event, unless that is too soon after the last one, or for the platform.
+
+        A place in the queue is then shown later, if it is still the latest: nothing more may happen until somebody's turn.
+        """
         if isinstance(event, Step):
             if event.preview:
                 self._preview = event
             event = replace(event, preview=self._preview.preview, place=self._preview.place)
         self._latest = event
-        busy = self._sending and not self._sending.done()
-        if busy or event == self._shown or time.monotonic() < self._next:
+        self._show(event)
+
+    def _show(self, event: Event) -> None:
+        if self._settled or event != self._latest or event == self._shown:
             return
-        if self._pace.take(reserve=FOR_DRAWINGS if isinstance(event, Queued) else 0):
+        busy, wait = self._sending and not self._sending.done(), self._next - time.monotonic()
+        if busy or wait > 0:
+            if isinstance(event, Queued) and wait < math.inf:
+                asyncio.get_running_loop().call_later(max(wait, AT_ONCE), self._show, event)
+        elif self._pace.take(reserve=FOR_DRAWINGS if isinstance(event, Queued) else 0):
             self._sending = asyncio.create_task(self._send(event))
 
     async def settle(self) -> None:
         """End a status that is still on its way: one that comes late would cover the outcome."""
+        self._settled = True
         if self._sending and not self._sending.done():
             await asyncio.wait([self._sending], timeout=SETTLE)
             self._sending.cancel()

@@ -18,6 +18,7 @@ deploys: the containers would count other objects than they were given. Annotati
 import asyncio
 import logging
 import os
+import queue
 import threading
 import time
 import tomllib
@@ -75,7 +76,7 @@ SWEEPING: Final = 2  # minutes between two looks for jobs that nobody carries
 LATE: Final = 1 * MINUTES  # after which whoever took a job has handed it over, has taken it back, or is no more
 OWED: Final = 24 * 60 * MINUTES  # for so long a job is handed over again that no courier can see through
 ANSWERS: Final = 8  # seconds in which Modal says something, if it can be reached; its client would try for a minute
-STOP_WITHIN: Final = 0.25  # seconds between two looks at whether a drawing is still wanted
+LISTEN: Final = 2.0  # seconds to listen for a cancel before a look at whether whoever called has gone, and so on
 LOOK_AGAIN: Final = 2.0  # seconds between two looks at whether the GPU is awake
 
 CHAT: Final = ("SLACK_SIGNING_SECRET", "SLACK_BOT_TOKEN", "DISCORD_PUBLIC_KEY", "DISCORD_APPLICATION_ID", "DISCORD_BOT_TOKEN")
@@ -126,7 +127,8 @@ jobs: Final = modal.Dict.from_name("imagine-jobs", create_if_missing=True)
 pictures: Final = modal.Dict.from_name("imagine-pictures", create_if_missing=True)
 waiting: Final = modal.Dict.from_name("imagine-waiting", create_if_missing=True)  # the jobs that somebody waits for
 carriers: Final = modal.Dict.from_name("imagine-carriers", create_if_missing=True)  # the one call that carries each of them
-stops: Final = modal.Dict.from_name("imagine-stops", create_if_missing=True)  # the drawings that nobody waits for any more
+cancels: Final = modal.Queue.from_name("imagine-cancels", create_if_missing=True)  # with a partition for each job
+stops: Final = modal.Dict.from_name("imagine-stops", create_if_missing=True)  # the calls whose callers have gone
 fetches: Final = modal.Dict.from_name("imagine-fetches", create_if_missing=True)  # who fetches each model, and since when
 wakes: Final = modal.Dict.from_name("imagine-wakes", create_if_missing=True)  # seconds that each model last took to wake
 
@@ -165,7 +167,7 @@ async def _parts() -> AsyncIterator["doors.Parts"]:
 
 
 def _store() -> "ModalStore":
-    return ModalStore(jobs, pictures, waiting)
+    return ModalStore(jobs, pictures, waiting, cancels)
 
 
 def _desk() -> "Desk":
@@ -268,7 +270,7 @@ async def _draw(job: Job, request: ImageRequest, image: bytes | None) -> abc.Asy
     """Have a job drawn; where the container dies over it, or fails for no reason that can be told, once more in another."""
     for again in (True, False):
         try:
-            async with aclosing(_events(request, image)) as events:
+            async with aclosing(_events(job, request, image)) as events:
                 async for event in events:
                     yield event
         except modal.exception.FunctionTimeoutError as error:
@@ -285,9 +287,9 @@ async def _draw(job: Job, request: ImageRequest, image: bytes | None) -> abc.Asy
             return
 
 
-async def _events(request: ImageRequest, image: bytes | None) -> abc.AsyncGenerator[Event, None]:
+async def _events(job: Job, request: ImageRequest, image: bytes | None) -> abc.AsyncGenerator[Event, None]:
     """Call the generator; until it answers, say that it is waking."""
-    called, call, ended = time.monotonic(), uuid.uuid4().hex, False
+    called, call, ended = time.monotonic(), f"{job.id} {uuid.uuid4().hex}", False
     events = pool(request.model).generate.remote_gen.aio(request, image=image, call=call)
     first: asyncio.Task[Event] = asyncio.ensure_future(anext(events))
     try:
@@ -301,6 +303,9 @@ async def _events(request: ImageRequest, image: bytes | None) -> abc.AsyncGenera
         async for event in events:
             yield event
         ended = True
+    except Told:
+        ended = True
+        raise
     finally:
         first.cancel()
         if not ended:  # Modal would draw on: closing a remote generator does not reach it
@@ -319,25 +324,31 @@ class _Generator:
         self._loading = threading.Lock()
         self._generator: gen.Generator | None = None
         with suppress(Told):  # the weights are not there yet; whoever asks for a picture is told
-            generator = self._loaded()
-            generator.warm()
-            generator.rest()
-            compiled.commit()
+            self._loaded()
+
+    @modal.enter()
+    def listen(self) -> None:
+        """Make ready to hear what is cancelled; not in the snapshot, which no connection survives."""
+        self._ear = asyncio.new_event_loop()
+        threading.Thread(target=self._ear.run_forever, name="listen", daemon=True).start()
 
     @modal.method()
     def generate(
         self, request: ImageRequest, batch_size: int = 1, image: bytes | None = None, call: str = ""
     ) -> abc.Generator[Event, None, None]:
-        """Yield the events of a drawing, until whoever made this `call` wants no more of them.
+        """Yield the events of a drawing, until its job is cancelled, or whoever made this `call` has gone.
 
-        No randomness but the request's own seed goes into it, so a snapshot repeats none.
+        `call` is the job's id, and a name of its own behind it. No randomness but the request's own seed goes into a picture,
+        so a snapshot repeats none.
         """
         self._inside += 1
         try:
             if self._inside > 1:
                 yield Queued(self._inside - 1)
-            with closing(self._loaded().generate(request, batch_size=batch_size, image=image)) as events:
-                yield from _wanted(events, call)
+            with self._listening(call) as stop:
+                drawing = self._loaded().generate(request, batch_size=batch_size, image=image, stop=stop)
+                with closing(drawing) as events:
+                    yield from events
         except Told:
             raise
         except Exception:  # noqa: BLE001  the caller has no torch, and could not unpack torch's own exceptions
@@ -346,24 +357,48 @@ class _Generator:
         finally:
             self._inside -= 1
 
+    @contextmanager
+    def _listening(self, call: str) -> Iterator[threading.Event]:
+        """Listen, as long as a drawing takes, whether it is still wanted; the event is set once it is not."""
+        stop = threading.Event()
+        listening = asyncio.run_coroutine_threadsafe(_listen(call, stop), self._ear) if call else None
+        try:
+            yield stop
+        finally:
+            if listening:
+                listening.cancel()
+
     def _loaded(self) -> "gen.Generator":
         from bot import gen
 
         with self._loading:
             if self._generator is None:  # also after a snapshot that was taken before the weights were there
-                self._generator = gen.Generator(ROWS[self.model])
+                generator = gen.Generator(ROWS[self.model])
+                generator.warm()
+                generator.rest()
+                compiled.commit()
+                self._generator = generator
             return self._generator
 
 
-def _wanted(events: Iterator[Event], call: str) -> Iterator[Event]:
-    """Yield events, and look now and then whether anybody still waits for them."""
-    looked = -STOP_WITHIN  # at once: whoever waited for it to begin may have gone meanwhile
-    for event in events:
-        yield event
-        if call and time.monotonic() - looked > STOP_WITHIN:
-            looked = time.monotonic()
-            if stops.pop(call, None) is not None:
-                return
+async def _listen(call: str, stop: threading.Event) -> None:
+    """Set `stop` once the job of a call is cancelled, or whoever made the call has gone."""
+    while not stop.is_set():
+        try:
+            if await stops.pop.aio(call, None) is not None or await _hears_cancel(call.partition(" ")[0]):
+                stop.set()
+        except (modal.exception.Error, OSError) as error:
+            log.warning("cannot hear whether job %s is cancelled: %r", call, error)
+            await asyncio.sleep(LISTEN)
+
+
+async def _hears_cancel(job_id: str) -> bool:
+    try:
+        async with asyncio.timeout(2 * LISTEN):  # where Modal forgets to answer
+            await cancels.get.aio(timeout=LISTEN, partition=job_id)
+    except queue.Empty:
+        return False
+    return True
 
 
 # Only a class can name several kinds of GPU, the best first: `with_options` takes one. So there is a class for each list.

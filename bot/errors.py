@@ -7,6 +7,7 @@ ImagineError
 │   ├── HelpWanted     they asked for help; the message is the help (in `command`, which knows it)
 │   ├── TooLarge       the machine's memory does not hold it, one picture at a time either
 │   ├── Spoilt         the model's numbers overflowed, and no picture came of it
+│   ├── Cancelled      somebody who may asked for no picture after all
 │   ├── NotTaken       we could not write the job down, so nothing was promised
 │   └── Unsure         nobody could tell in time whether it was done, and it may yet be
 └── Undelivered    a platform did not take what we sent; logged, never shown
@@ -61,6 +62,13 @@ class Spoilt(Told):
         super().__init__(
             Phrase("The model lost its way with that, and made no picture. Please try another seed, or less guidance.")
         )
+
+
+class Cancelled(Told):
+    """Somebody who may asked for no picture after all."""
+
+    def __init__(self, *_: object) -> None:
+        super().__init__(Phrase("Cancelled."))
 
 
 class NotTaken(Told):

@@ -30,7 +30,7 @@ import diffusers
 from diffusers.utils import logging as diffusers_logging
 
 from bot import fast, png
-from bot.errors import Spoilt, Told, TooLarge
+from bot.errors import Cancelled, Spoilt, Told, TooLarge
 from bot.families import FAMILIES, Drawing, Family
 from bot.request import Event, Finished, ImageRequest, Picture, Started, Step, compose
 from bot.steps import Curve, Schedule, Task, padded
@@ -65,6 +65,7 @@ class _Task(Task):
     pictures: dict[int, Picture] = field(default_factory=dict)
     begun: float = 0.0  # when its first step was, on the clock of `arrived`; 0 is not yet
     previewed: float = 0.0  # when its last preview was
+    stop: threading.Event  # set by whoever cancels it
     unwanted: bool = False  # it failed, or nobody waits for it any more
     events: queue.SimpleQueue[Event | BaseException] = field(default_factory=queue.SimpleQueue)
     over: threading.Event = field(default_factory=threading.Event)  # the device does nothing for it any more
@@ -149,15 +150,20 @@ class Generator:
         fast.rest()
 
     def generate(
-        self, request: ImageRequest, *, batch_size: int = 1, image: bytes | None = None
+        self,
+        request: ImageRequest,
+        *,
+        batch_size: int = 1,
+        image: bytes | None = None,
+        stop: threading.Event | None = None,
     ) -> abc.Generator[Event, None, None]:
         """Yield `Started`, a `Step` after each denoising step, and `Finished`.
 
         `image` is the file of the picture to start from, if the request names one; `batch_size` is how many pictures of this
-        request go side by side, even where that does not pay. Closing the iterator stops the drawing within one step. Raises
-        what goes wrong.
+        request go side by side, even where that does not pay. Closing the iterator stops the drawing within one step; so does
+        setting `stop`, from any thread, which then raises `Cancelled` here. Raises what goes wrong.
         """
-        task = self._task(request, batch_size, image)
+        task = self._task(request, batch_size, image, stop or threading.Event())
         with self._turn:
             self._arrived.append(task)
             if self._worker is None:
@@ -178,9 +184,9 @@ class Generator:
             if len(task.pictures) < request.n:
                 task.over.wait()  # or the device might still be at it
 
-    def _task(self, request: ImageRequest, batch_size: int, image: bytes | None) -> _Task:
+    def _task(self, request: ImageRequest, batch_size: int, image: bytes | None, stop: threading.Event) -> _Task:
         start = None if image is None else Image.open(io.BytesIO(image))
-        task = _Task(arrived=time.monotonic(), together=batch_size, request=request)
+        task = _Task(arrived=time.monotonic(), together=batch_size, request=request, stop=stop)
         for place in range(request.n):
             task.rows.append(self._family.drawing(task, request.alone(place), place, start))
         task.total = sum(row.left for row in task.rows)
@@ -228,6 +234,9 @@ class Generator:
                 task.over.set()
             for noted in (self._arrived, self._ready, self._gone):
                 noted.clear()
+            for task in tasks:
+                if task.stop.is_set() and not task.unwanted:
+                    self._fail(task, Cancelled())
             if not tasks:
                 self._worker = None
             return bool(tasks)

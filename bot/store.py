@@ -35,6 +35,8 @@ Work: TypeAlias = "Callable[[sqlite3.Connection], T]"
 
 KEPT_FOR: Final = 30 * 24 * 3600  # seconds: how long jobs and pictures can be asked for again
 LOOK_AGAIN: Final = 0.25  # seconds between two looks at which jobs are cancelled, where another machine may say so
+TELL: Final = 0.25  # seconds that telling whoever draws may take: somebody waits to hear that their cancel was taken
+LISTENERS: Final = 16  # calls of one job that may listen for its cancel: one, and those whose courier died over them
 
 MOST: Final = 10_000  # jobs whose logs' lengths are kept in mind
 AT_ONCE: Final = 8  # entries of a job's log that are asked for together: few jobs have more, and somebody waits for the answer
@@ -367,17 +369,18 @@ def _content(path: Path) -> bytes | None:
 
 
 class ModalStore:
-    """A `Store` that many containers share, in three dictionaries that live elsewhere: `modal.Dict`.
+    """A `Store` that many containers share, in three dictionaries and a queue that live elsewhere: `modal.Dict`, `modal.Queue`.
 
     The one thing that such a dictionary does for us at once and for good is to write a key that is absent. So a job is a
     log that is only ever added to: what happens to it takes the next free number, whoever writes it down. Entries are
     text, which the next version of us can read too. The jobs that somebody waits for stand by themselves as well, and few
-    as they are, all of them can be looked through often.
+    as they are, all of them can be looked through often. What is cancelled also goes into the queue, where whoever draws it
+    hears of it at once.
     """
 
-    def __init__(self, jobs: Any, pictures: Any, waiting: Any) -> None:
-        """Take the three dictionaries, each with Modal's `put.aio` and its kind."""
-        self._jobs, self._pictures, self._waiting = jobs, pictures, waiting
+    def __init__(self, jobs: Any, pictures: Any, waiting: Any, cancels: Any) -> None:
+        """Take the three dictionaries and the queue, each with Modal's `put.aio` and its kind."""
+        self._jobs, self._pictures, self._waiting, self._cancels = jobs, pictures, waiting, cancels
         self._lengths: dict[str, int] = {}  # of the logs that we add to
         self._look: asyncio.Task[frozenset[str]] | None = None
 
@@ -485,7 +488,19 @@ class ModalStore:
         await asyncio.gather(*(self._pictures.pop.aio(f"{job_id} {index}", None) for index, _ in enumerate(requests)))
 
     async def cancel(self, job_id: str) -> None:
-        await self._waiting.put.aio(_cancelled(job_id), "")
+        both: Sequence[object] = await asyncio.gather(
+            self._waiting.put.aio(_cancelled(job_id), ""), self._tell(job_id), return_exceptions=True
+        )
+        written, told = both
+        if isinstance(told, BaseException):  # whoever carries it finds out all the same, a little later
+            log.warning("job %s: who draws it was not told that it is cancelled: %r", job_id, told)
+        if isinstance(written, BaseException):
+            raise written
+
+    async def _tell(self, job_id: str) -> None:
+        """Tell whoever draws a job that it is cancelled; each who listens takes one of what is put there."""
+        async with asyncio.timeout(TELL):
+            await self._cancels.put_many.aio([""] * LISTENERS, block=False, partition=job_id)
 
     async def cancelled(self, job_id: str) -> None:
         while _cancelled(job_id) not in await self._looked():

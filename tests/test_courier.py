@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from bot.courier import Courier, Outcome, Pace, describe, summary
-from bot.errors import Busy, Refused
+from bot.errors import Busy, Refused, Told
 from bot.request import Event, Finished, ImageRequest, Job, Picture, Queued, Started, Step, Waking, compose
 from bot.store import LocalStore, Record
 from tests.conftest import until
@@ -238,6 +238,23 @@ async def test_deleting_is_carried_like_a_job_and_drops_the_pictures(bench: Benc
     assert record
     assert record.outcome == ("not deleted" if refuses else "deleted")
     assert len(bench.board.outcomes) == 1
+
+
+async def test_a_place_in_the_queue_that_came_too_soon_is_shown_later(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def wait(*_: object) -> AsyncGenerator[Event, None]:
+        yield Queued(1)
+        await bench.gate.wait()
+        raise Told("enough")
+
+    monkeypatch.setattr(bench.courier, "_draw", wait)
+    bench.board.edit_every = 0.05
+    bench.gate.clear()
+    carried = asyncio.create_task(bench.carry(a_job()))
+    try:
+        await until(lambda: bench.board.shown == [Queued(1)])
+    finally:
+        bench.gate.set()
+        await carried
 
 
 async def test_how_long_it_takes_is_learned_from_what_was_drawn(bench: Bench) -> None:

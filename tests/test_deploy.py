@@ -9,6 +9,7 @@ import pickle
 import shutil
 import subprocess
 import sys
+import threading
 import time
 import tomllib
 from dataclasses import dataclass, replace
@@ -23,17 +24,19 @@ from modal_proto import api_pb2 as pb
 import bot
 from bot import deploy
 from bot.discord_http import IN_TIME
-from bot.errors import NotTaken, Told, TooLarge, Unsure
+from bot.errors import Cancelled, NotTaken, Told, TooLarge, Unsure
 from bot.models import ROWS, SKETCH
 from bot.request import Event, Finished, ImageRequest, Job, Started, Waking, compose
 from bot.store import ModalStore
+from tests.conftest import until
 from tests.fakes.modal import ModalServer
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Generator, Mapping, Sequence
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Mapping, Sequence
 
 ROOT = Path(__file__).parent.parent
 SECRETS = {"imagine-chat": dict.fromkeys(deploy.CHAT, "x")}
+pytestmark = pytest.mark.filterwarnings("ignore:.* is executing locally")  # which is what some tests are here for
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
 
 
@@ -311,7 +314,7 @@ def stored(client: modal.Client) -> ModalStore:
     jobs, waiting = (
         modal.Dict.from_name(f"imagine-{name}", create_if_missing=True, client=client) for name in ("jobs", "waiting")
     )
-    return ModalStore(jobs, None, waiting)
+    return ModalStore(jobs, None, waiting, None)
 
 
 HAND_IN = """
@@ -479,13 +482,13 @@ class Pool:
 
     def __init__(self, *courses: Sequence[Event | Exception]) -> None:
         self._courses = list(courses)
-        self.calls = 0
+        self.calls: list[str] = []
         self.awake = asyncio.Event()
         self.awake.set()
         self.generate = SimpleNamespace(remote_gen=SimpleNamespace(aio=self._call))
 
-    async def _call(self, _request: ImageRequest, **_more: object) -> AsyncGenerator[Event, None]:
-        self.calls += 1
+    async def _call(self, _request: ImageRequest, *, call: str, **_more: object) -> AsyncGenerator[Event, None]:
+        self.calls.append(call)
         await self.awake.wait()
         for event in self._courses.pop(0):
             if isinstance(event, Exception):
@@ -509,11 +512,13 @@ async def dicts(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[dict[str, moda
         yield kept
 
 
+FOX = compose("a fox", model="sketch")
+JOB = Job(claim="slack:T1:1.2", request=FOX, platform="slack", person="slack:T1:U1", reply_to={})
+
+
 async def drawn(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> list[Event]:
     monkeypatch.setattr(deploy, "pool", lambda _model: pool)
-    request = compose("a fox", model="sketch")
-    job = Job(claim="slack:T1:1.2", request=request, platform="slack", person="slack:T1:U1", reply_to={})
-    return [event async for event in deploy._draw(job, request, None)]
+    return [event async for event in deploy._draw(JOB, FOX, None)]
 
 
 @pytest.mark.usefixtures("dicts")
@@ -530,8 +535,9 @@ async def test_a_drawing_whose_container_is_lost_is_drawn_once_more(lost: Except
         ([[Started(), DIED], [DIED]], 2, str(Told(deploy.LOST))),
         ([[Started(), TIMED_OUT]], 1, "That took more than 15 minutes, so I stopped it."),
         ([[TooLarge()]], 1, str(TooLarge())),
+        ([[Started(), Cancelled()]], 1, str(Cancelled())),
     ],
-    ids=["lost twice", "too long", "too large"],
+    ids=["lost twice", "too long", "too large", "cancelled"],
 )
 async def test_a_drawing_that_cannot_be_is_told_in_words(
     courses: list[list[Event | Exception]], calls: int, words: str, monkeypatch: pytest.MonkeyPatch
@@ -540,7 +546,7 @@ async def test_a_drawing_that_cannot_be_is_told_in_words(
     with pytest.raises(Told) as told:
         await drawn(pool, monkeypatch)
     assert str(told.value).startswith(words)
-    assert pool.calls == calls
+    assert len(pool.calls) == calls
 
 
 async def test_who_wakes_a_gpu_is_told_how_long_that_took_the_last_time(
@@ -563,6 +569,110 @@ async def test_a_drawing_that_fails_in_two_containers_is_a_fault_of_ours(monkeyp
         await drawn(Pool([Started(), BROKE], [BROKE]), monkeypatch)
 
 
+async def test_whoever_leaves_a_drawing_says_so_and_whose_drawing_ended_does_not(
+    dicts: dict[str, modal.Dict], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pool = Pool([Started(), DONE], [Started(), Cancelled()], [Started(), DONE])
+    await drawn(pool, monkeypatch)
+    with pytest.raises(Cancelled):
+        await drawn(pool, monkeypatch)
+    assert [key async for key in dicts["stops"].keys.aio()] == []
+    events = deploy._draw(JOB, FOX, None)
+    assert await anext(events) == Started()
+    await events.aclose()
+    assert [key async for key in dicts["stops"].keys.aio()] == pool.calls[2:]
+
+
+class Patient:
+    """A generator that draws until it is told to stop, or until it may finish."""
+
+    def __init__(self) -> None:
+        self.ends = threading.Event()
+
+    def generate(self, _request: ImageRequest, *, stop: threading.Event, **_more: object) -> Generator[Event, None, None]:
+        yield Started()
+        while not self.ends.wait(0.005):
+            if stop.is_set():
+                raise Cancelled
+        yield DONE
+
+    def warm(self) -> None:
+        """Be warm."""
+
+    rest = warm
+
+
+@dataclass
+class Container:
+    """A container of `Generator` whose model is `Patient`, and Modal around it."""
+
+    server: ModalServer
+    store: ModalStore
+    stops: modal.Dict
+    patient: Patient
+    generate: Callable[..., Generator[Event, None, None]]
+
+    async def draw(self, call: str) -> list[Event]:
+        return await asyncio.to_thread(lambda: list(self.generate(FOX, call=call)))
+
+
+@pytest.fixture
+async def container(dicts: dict[str, modal.Dict], monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Container]:
+    async with ModalServer() as server, server.client() as client:
+        cancels = modal.Queue.from_name("cancels", create_if_missing=True, client=client)
+        patient, waiting = Patient(), modal.Dict.from_name("waiting", create_if_missing=True, client=client)
+        monkeypatch.setattr(deploy, "cancels", cancels)
+        monkeypatch.setattr("bot.gen.Generator", lambda _model: patient)
+        monkeypatch.setattr(deploy, "compiled", SimpleNamespace(commit=lambda: None))
+        generate = deploy.pool("sketch").generate.local
+        yield Container(server, ModalStore(None, None, waiting, cancels), dicts["stops"], patient, generate)
+        patient.ends.set()
+        await until(lambda: not server.listening)
+
+
+async def test_a_drawing_hears_at_once_that_its_job_is_cancelled(container: Container, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(deploy, "LISTEN", 60.0)  # no look at anything after the first would come in time
+    drawing = asyncio.create_task(container.draw(f"{JOB.id} first"))
+    await until(lambda: container.server.listening)
+    await container.store.cancel("another")
+    await container.store.cancel(JOB.id)
+    for late in (drawing, asyncio.create_task(container.draw(f"{JOB.id} second"))):
+        with pytest.raises(Cancelled):
+            await asyncio.wait_for(late, 10)
+
+
+async def test_a_drawing_whose_job_is_not_cancelled_is_finished(container: Container) -> None:
+    drawing = asyncio.create_task(container.draw(f"{JOB.id} first"))
+    await until(lambda: container.server.listening)
+    await container.store.cancel("another")
+    container.patient.ends.set()
+    assert await drawing == [Started(), DONE]
+
+
+@pytest.mark.parametrize("down", [set[str](), {"QueueGet"}, {"QueuePut"}], ids=["nothing", "listening", "telling"])
+async def test_a_drawing_whose_caller_has_gone_ends_whatever_is_down(
+    container: Container, down: set[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(deploy, "LISTEN", 0.01)
+    container.server.down = down
+    drawing = asyncio.create_task(container.draw(f"{JOB.id} first"))
+    await until(lambda: container.server.calls["QueueGet"] > 2)
+    await container.store.cancel(JOB.id) if down else None
+    await container.stops.put.aio(f"{JOB.id} first", "")
+    with pytest.raises(Cancelled):
+        await asyncio.wait_for(drawing, 10)
+
+
+async def test_listening_leaves_nothing_behind(container: Container) -> None:
+    container.patient.ends.set()
+    await container.draw(f"{JOB.id} first")
+    threads = threading.active_count()
+    for _ in range(5):
+        await asyncio.gather(*(container.draw(f"{JOB.id} {number}") for number in range(deploy.DRAWINGS)))
+    await until(lambda: threading.active_count() <= threads + deploy.DRAWINGS)  # those of this test, for its own four
+    await until(lambda: not container.server.listening)
+
+
 class Unsound:
     """A generator that came out of a snapshot with its GPU broken."""
 
@@ -576,7 +686,6 @@ class Unsound:
     rest = warm
 
 
-@pytest.mark.filterwarnings("ignore:.* is executing locally")
 def test_a_container_whose_gpu_is_broken_takes_no_more_drawings(monkeypatch: pytest.MonkeyPatch) -> None:
     stopped: list[bool] = []
     monkeypatch.setattr("modal.experimental.stop_fetching_inputs", lambda: stopped.append(True))
@@ -610,10 +719,11 @@ async def test_a_model_is_never_fetched_by_two_at_a_time(tmp_path: Path) -> None
     assert said.decode() == "sketch is being fetched already, for 1 min now. Wait for that; then it is there.\n"
 
 
-@pytest.mark.filterwarnings("ignore:.* is executing locally")
 def test_a_container_that_started_before_the_weights_were_there_draws_once_they_are(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    compiled: list[bool] = []
+    monkeypatch.setattr(deploy, "compiled", SimpleNamespace(commit=lambda: compiled.append(True)))
     late = replace(SKETCH, repository=str(tmp_path / "late"))
     (tmp_path / "late").mkdir()
     monkeypatch.setitem(ROWS, "sketch", late)
@@ -626,3 +736,4 @@ def test_a_container_that_started_before_the_weights_were_there_draws_once_they_
     *_, finished = generate(request)
     assert isinstance(finished, Finished)
     assert len(finished.pictures) == 1
+    assert compiled == [True]  # it was made ready first, like any other

@@ -12,13 +12,13 @@ import os
 import re
 import signal
 import sys
-import time
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from modal_proto import api_pb2 as pb
 
 from bot import recipe
 from bot.deploy import CHAT, LOST
@@ -94,9 +94,20 @@ class Cloud:
         children = Path(f"/proc/{self.plane}/task/{self.plane}/children").read_text().split()
         return [int(child) for child in children if "_container_entrypoint" in Path(f"/proc/{child}/cmdline").read_text()]
 
+    def couriers(self) -> list[int]:
+        """Return the processes of the containers that talk to people."""
+        return [each for each in self.containers() if _function(each) == "Courier.*"]
+
     def generators(self) -> list[int]:
         """Return the processes of the containers that draw: those that have loaded torch."""
         return [each for each in self.containers() if "libtorch" in Path(f"/proc/{each}/maps").read_text()]
+
+
+def _function(container: int) -> str:
+    """Return the name of the function that a container runs."""
+    [arguments] = re.findall(rb"MODAL_CONTAINER_ARGUMENTS_PATH=([^\0]*)", Path(f"/proc/{container}/environ").read_bytes())
+    name: str = pb.ContainerArguments.FromString(Path(arguments.decode()).read_bytes()).function_def.function_name
+    return name
 
 
 @asynccontextmanager
@@ -226,35 +237,76 @@ async def test_whoever_talks_may_die_and_the_picture_comes_once(cloud: Cloud, sl
     assert len(posted(slack)) == 2
 
 
-class Rest:
-    """Whether a process has computed next to nothing for a moment; to be asked again and again."""
+class Pen:
+    """The thread that draws in a container, and how much it computes for a step; it ends once there is nothing to draw."""
 
-    def __init__(self, process: int) -> None:
-        self._stat = Path(f"/proc/{process}/stat")
-        self._since, self._before = time.monotonic(), self._computed()
+    def __init__(self, thread: Path, step: float) -> None:
+        self._thread, self._computed = thread, 0.0
+        self.step = step  # in seconds of its own
 
-    def __call__(self) -> bool:
-        if time.monotonic() - self._since < 0.3:
-            return False
-        computed = self._computed() - self._before
-        self._since, self._before = time.monotonic(), self._computed()
-        return computed < 5
+    @classmethod
+    async def found(cls, cloud: Cloud, slack: SlackServer) -> Pen:
+        """Look which thread computes most from one status to the next."""
+        await until(lambda: drawing(slack) and cloud.generators(), PATIENCE)
+        [generator], before = cloud.generators(), drawing(slack)
+        threads = {each: _computed(each) for each in Path(f"/proc/{generator}/task").iterdir()}
+        await until(lambda: drawing(slack) not in {"", before}, PATIENCE)
+        steps = _step(drawing(slack)) - _step(before)
+        computed, thread = max((_computed(each) - since, each) for each, since in threads.items() if each.exists())
+        return cls(thread, computed / steps)
 
-    def _computed(self) -> int:
-        """Return hundredths of a second."""
-        numbers = self._stat.read_text().rpartition(")")[2].split()
-        return int(numbers[11]) + int(numbers[12])
+    def lifted(self) -> bool:
+        """Whether it has ended."""
+        try:
+            self._computed = _computed(self._thread)
+        except OSError:
+            return True
+        return False
+
+    def drawn(self) -> float:
+        """Return how many steps it has drawn until it was last looked at."""
+        return self._computed / self.step
 
 
-async def test_a_cancel_reaches_the_generator_within_a_moment(cloud: Cloud, slack: SlackServer) -> None:
+def _computed(thread: Path) -> float:
+    """Return the seconds in which a thread has computed."""
+    return int((thread / "schedstat").read_text().split()[0]) / 1e9
+
+
+def _step(status: str) -> int:
+    return int(re.findall(r"step (\d+) of", status)[0])
+
+
+async def test_a_cancel_reaches_the_generator_within_a_step_with_nobody_in_between(cloud: Cloud, slack: SlackServer) -> None:
     await slack.command(cloud.url, SLOW)
-    await until(lambda: drawing(slack) and cloud.generators(), PATIENCE)
+    pen = await Pen.found(cloud, slack)
     [status] = [message for message in slack.messages if message.ephemeral_to is None]
-    [generator] = cloud.generators()
-    await slack.click(cloud.url, status, "Cancel")
-    await until(lambda: "Cancelled." in status.plain, 3)
-    await until(Rest(generator), 3)
+    [courier] = cloud.couriers()
+    os.kill(courier, signal.SIGSTOP)
+    try:
+        await slack.click(cloud.url, status, "Cancel")
+        assert not pen.lifted()
+        answered = pen.drawn()
+        await until(pen.lifted, PATIENCE)
+        assert pen.drawn() - answered < 2  # the one that was under way, and what the stand-in takes to tell
+    finally:
+        os.kill(courier, signal.SIGCONT)
+    await until(lambda: "Cancelled." in status.plain, PATIENCE)
     assert not posted(slack)
+
+
+async def test_what_waits_for_a_gpu_is_cancelled_and_what_is_drawn_is_not(cloud: Cloud, slack: SlackServer) -> None:
+    await slack.command(cloud.url, SLOW)
+    pen = await Pen.found(cloud, slack)
+    await slack.command(cloud.url, f"{SLOW} --n 4")
+    await until(lambda: any("1 drawing ahead" in message.plain for message in slack.messages), PATIENCE)
+    [waits] = [message for message in slack.messages if "1 drawing ahead" in message.plain]
+    await slack.click(cloud.url, waits, "Cancel")
+    await until(lambda: "Cancelled." in waits.plain, PATIENCE)
+    assert not posted(slack)
+    await until(lambda: posted(slack), PATIENCE)
+    await until(pen.lifted, 3)
+    assert len(posted(slack)) == 1
 
 
 async def test_a_second_deployment_loses_nothing(cloud: Cloud, slack: SlackServer) -> None:

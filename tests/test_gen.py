@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import math
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,13 +13,13 @@ import pytest
 from PIL import Image
 
 from bot import recipe
-from bot.errors import Spoilt
+from bot.errors import Cancelled, Spoilt
 from bot.gen import Generator
 from bot.models import SKETCH
 from bot.request import SEEDS, Finished, ImageRequest, Picture, Started, Step, compose
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -41,14 +42,19 @@ def no_previews(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class Passes:
-    """How often the network has been asked for a step; `fails` makes it break down at the next one."""
+    """How often the network has been asked for a step; `fails` makes it break down at the next one.
+
+    What `during` has under a number is done in the step of that number.
+    """
 
     def __init__(self) -> None:
         self.count = 0
         self.fails = False
+        self.during: dict[int, Callable[[], object]] = {}
 
     def __call__(self, *_: object) -> None:
         self.count += 1
+        self.during.get(self.count, bool)()
         if self.fails:
             raise RuntimeError("out of memory")
 
@@ -185,6 +191,35 @@ def test_closing_the_events_stops_the_drawing_and_the_next_one_is_unchanged(gene
 def test_events_that_nobody_reads_draw_nothing(generator: Generator, passes: Passes) -> None:
     generator.generate(small()).close()
     assert passes.count == 0
+
+
+def test_a_drawing_that_is_cancelled_in_a_step_takes_no_other(generator: Generator, passes: Passes) -> None:
+    stop = threading.Event()
+    passes.during[3] = stop.set
+    with pytest.raises(Cancelled):
+        list(generator.generate(small(num_inference_steps=20), stop=stop))
+    assert passes.count == 3
+
+
+def test_a_drawing_that_is_cancelled_before_it_begins_takes_no_step(generator: Generator, passes: Passes) -> None:
+    stop = threading.Event()
+    stop.set()
+    with pytest.raises(Cancelled):
+        list(generator.generate(small(), stop=stop))
+    assert passes.count == 0
+
+
+def test_a_drawing_that_waits_behind_another_is_cancelled_at_once(generator: Generator) -> None:
+    stop, busy = threading.Event(), generator.generate(small(num_inference_steps=SKETCH.max_inference_steps))
+    assert next(busy) == Started()
+    with ThreadPoolExecutor(1) as reader:
+        waits = reader.submit(list, generator.generate(small(n=4, num_inference_steps=SKETCH.max_inference_steps), stop=stop))
+        next(event for event in busy if len(generator._schedule._tasks) > 1)
+        stop.set()
+        with pytest.raises(Cancelled):
+            waits.result(10)
+    assert len(generator._schedule._tasks) == 1  # the other one goes on
+    busy.close()
 
 
 def test_whoever_reads_the_events_learns_what_went_wrong_and_the_next_drawing_is_unchanged(

@@ -117,7 +117,7 @@ async def test_a_bot_on_modal_says_which_containers_are_up(tmp_path: Path) -> No
             for name in ("jobs", "waiting", "wakes")
         )
         for number in range(3):
-            await finished(ModalStore(jobs, None, waiting), number)
+            await finished(ModalStore(jobs, None, waiting, None), number)
         await wakes.put.aio("sdxl", 41.2)
         ended, printed, _ = await on_modal(server, tmp_path)
     rows = {name: about for name, *about in map(str.split, printed.splitlines())}

@@ -25,6 +25,7 @@ import pytest
 from bot.desk import RECALL
 from bot.request import Job, Picture, compose
 from bot.store import KEPT_FOR, LocalStore, ModalStore, Store
+from tests.conftest import until
 from tests.fakes.generator import plain
 from tests.fakes.modal import ModalServer
 
@@ -50,7 +51,8 @@ async def reopened(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncItera
         def of(name: str) -> modal.Dict:
             return modal.Dict.from_name(name, create_if_missing=True, client=client)
 
-        yield lambda: nullcontext(ModalStore(of("jobs"), of("pictures"), of("waiting")))
+        cancels = modal.Queue.from_name("cancels", create_if_missing=True, client=client)
+        yield lambda: nullcontext(ModalStore(of("jobs"), of("pictures"), of("waiting"), cancels))
 
 
 @pytest.fixture
@@ -545,12 +547,13 @@ async def test_a_reader_never_sees_half_of_what_a_writer_writes(tmp_path: Path) 
 
 
 class Far:
-    """A `ModalStore`, and the dictionaries and the server behind it."""
+    """A `ModalStore`, and the dictionaries, the queue and the server behind it."""
 
     def __init__(self, server: ModalServer, client: modal.Client) -> None:
         self.server = server
         self.jobs, self.waiting = (modal.Dict.from_name(name, create_if_missing=True, client=client) for name in ("j", "w"))
-        self.store = ModalStore(self.jobs, None, self.waiting)
+        self.cancels = modal.Queue.from_name("c", create_if_missing=True, client=client)
+        self.store = ModalStore(self.jobs, None, self.waiting, self.cancels)
 
 
 @pytest.fixture
@@ -566,7 +569,7 @@ async def refuse(*_: object, **__: object) -> None:
 async def test_a_job_whose_writer_dies_before_its_claim_is_found_and_can_be_claimed(far: Far) -> None:
     job, nowhere = a_job(), SimpleNamespace(put=SimpleNamespace(aio=refuse))
     with pytest.raises(ConnectionError):
-        await ModalStore(nowhere, None, far.waiting).claim(job)
+        await ModalStore(nowhere, None, far.waiting, None).claim(job)
     [record] = await far.store.unfinished()
     assert record.job == job
     assert await far.store.claim(job) == job
@@ -580,7 +583,7 @@ async def test_a_job_whose_courier_dies_just_after_its_end_is_not_waited_for(far
     await far.store.cancel(job.id)
     immortal = SimpleNamespace(pop=SimpleNamespace(aio=refuse))
     with pytest.raises(ConnectionError):
-        await ModalStore(far.jobs, None, immortal).finish(job.id, "posted")
+        await ModalStore(far.jobs, None, immortal, None).finish(job.id, "posted")
     assert await far.store.unfinished() == []
     await far.store.tidy()
     assert [name async for name in far.waiting.keys.aio()] == []
@@ -606,6 +609,41 @@ async def test_one_look_serves_all_who_wait_to_hear_of_a_cancel(far: Far, monkey
     assert far.server.calls["DictContents"] == 1
 
 
+async def listening(far: Far, job: Job) -> object:
+    return await far.cancels.get.aio(partition=job.id)
+
+
+async def test_all_who_draw_a_job_hear_at_once_that_it_is_cancelled_and_nobody_else_does(far: Far) -> None:
+    job, other = a_job(), a_job()
+    stale, drawing, deaf = (asyncio.ensure_future(listening(far, each)) for each in (job, job, other))
+    await until(lambda: far.server.listening == 3)
+    await far.store.cancel(job.id)
+    await asyncio.wait_for(asyncio.gather(stale, drawing), 5)
+    await asyncio.wait_for(listening(far, job), 5)  # who comes late does, too
+    assert not deaf.done()
+    deaf.cancel()
+
+
+async def hang(*_: object, **__: object) -> None:
+    await asyncio.Event().wait()
+
+
+@pytest.mark.parametrize("put", [refuse, hang])
+async def test_where_who_draws_cannot_be_told_a_cancel_is_taken_in_time_all_the_same(
+    far: Far, put: Callable[..., object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bot.store.LOOK_AGAIN", 0.01)
+    job, cancels = a_job(), SimpleNamespace(put_many=SimpleNamespace(aio=put))
+    await asyncio.wait_for(ModalStore(far.jobs, None, far.waiting, cancels).cancel(job.id), RECALL)
+    await asyncio.wait_for(far.store.cancelled(job.id), 5)
+
+
+async def test_a_cancel_that_is_not_written_down_is_not_taken(far: Far) -> None:
+    far.server.down = {"DictUpdate"}
+    with pytest.raises(modal.exception.Error):
+        await far.store.cancel(a_job().id)
+
+
 async def test_a_job_that_is_over_takes_no_memory(far: Far) -> None:
     job = a_job()
     await far.store.claim(job)
@@ -625,7 +663,7 @@ async def test_the_story_of_a_job_far_away_is_read_within_what_a_press_can_wait(
         await asyncio.sleep(0.1)
         return await far.jobs.get.aio(key)
 
-    slow = ModalStore(SimpleNamespace(get=SimpleNamespace(aio=get)), None, None)
+    slow = ModalStore(SimpleNamespace(get=SimpleNamespace(aio=get)), None, None, None)
     record = await asyncio.wait_for(slow.record(job.id), RECALL)
     assert record
     assert record.notes == {"last": 9}

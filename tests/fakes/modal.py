@@ -1,4 +1,4 @@
-"""Modal's control plane, as far as `modal deploy`, `modal.Dict` and looking at what is deployed go.
+"""Modal's control plane, as far as `modal deploy`, `modal.Dict`, `modal.Queue` and looking at what is deployed go.
 
 The real client talks to it and is believed.
 
@@ -11,11 +11,12 @@ from __future__ import annotations
 import asyncio
 import base64
 import hashlib
+import inspect
 import json
 import os
 import sys
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Self
 
@@ -40,11 +41,13 @@ class ModalServer:
         self.secrets = dict(secrets or {})
         self.functions: dict[str, list[pb.Function]] = {}
         self.classes: list[str] = []
-        self.names: dict[str, str] = {}  # of secrets, volumes and dictionaries, by the id that we gave each
+        self.names: dict[str, str] = {}  # of secrets, volumes, dictionaries and queues, by the id that we gave each
         self.required: dict[str, list[str]] = {}  # keys of each secret
         self.images: dict[str, pb.Image] = {}
         self.files: dict[str, list[str]] = {}  # that each mount puts into a container
         self.dicts: dict[str, dict[bytes, bytes]] = {}
+        self.queues: defaultdict[tuple[str, bytes], asyncio.Queue[bytes]] = defaultdict(asyncio.Queue)  # by id and partition
+        self.listening = 0  # calls that wait for something to be put into a queue
         self.published: list[str] = []
         self.stats: dict[str, tuple[int, int]] = {}  # containers and backlog, by a function's name and its parameters' values
         self.bound: dict[str, str] = {}  # functions with values for their parameters: what `stats` calls each, by its id
@@ -53,6 +56,7 @@ class ModalServer:
         ] = {}  # how calls of functions ended, by their ids; all others are under way
         self.token = "ak-fake"  # of whoever may ask; the anonymous may, too
         self.calls: Counter[str] = Counter()
+        self.down: set[str] = set()  # calls that fail
         self._drafts: dict[str, list[pb.Function]] = {}
 
     async def __aenter__(self) -> Self:
@@ -134,8 +138,10 @@ class _Servicer:
             if name == "DictContents":
                 async for entry in self.dict_contents(request):
                     await stream.send_message(entry)
-            elif name in _Servicer.__dict__:
-                await stream.send_message(getattr(self, name)(request) or handler.reply_type())
+            elif name in _Servicer.__dict__ and name not in self.modal.down:
+                answer = getattr(self, name)(request)
+                answer = await answer if inspect.isawaitable(answer) else answer
+                await stream.send_message(answer or handler.reply_type())
             else:
                 raise GRPCError(Status.UNIMPLEMENTED, name)
 
@@ -284,6 +290,25 @@ class _Servicer:
     async def dict_contents(self, request: Any) -> AsyncIterator[Any]:
         for key, value in list(self.modal.dicts[request.dict_id].items()):
             yield pb.DictEntry(key=key, value=value)
+
+    def QueueGetOrCreate(self, request: Any) -> Any:
+        queue_id = self.modal.id_of("qu", request.deployment_name)
+        return pb.QueueGetOrCreateResponse(queue_id=queue_id, metadata=pb.QueueMetadata(name=request.deployment_name))
+
+    def QueuePut(self, request: Any) -> Any:
+        for value in request.values:
+            self.modal.queues[request.queue_id, request.partition_key].put_nowait(value)
+
+    async def QueueGet(self, request: Any) -> Any:
+        """Answer as soon as there is something, or after as long as is asked for."""
+        self.modal.listening += 1
+        try:
+            async with asyncio.timeout(request.timeout):
+                return pb.QueueGetResponse(values=[await self.modal.queues[request.queue_id, request.partition_key].get()])
+        except TimeoutError:
+            return pb.QueueGetResponse()
+        finally:
+            self.modal.listening -= 1
 
 
 def _data(ranked: list[pb.Function]) -> Any:
