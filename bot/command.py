@@ -54,7 +54,8 @@ def read_all(
     """Read what a person typed after the command; `model` serves where they name none.
 
     `options` are flags that were given apart from the text, by name; None is one left open. They win over the text, which
-    wins over the person's own `defaults`. Several requests come of `{red,blue}` and of `--repeat`.
+    wins over the person's own `defaults`, all of which can be drawn with. Several requests come of `{red,blue}` and of
+    `--repeat`.
     Raises `BadRequest` or `HelpWanted`; the message is for the person.
     """
     text = text.encode("utf-8", "replace").decode()  # half of a surrogate pair could not be answered
@@ -67,7 +68,7 @@ def read_all(
         raise HelpWanted(model)
     if "aspect_ratio" in given and "width" in given:
         raise BadRequest("Give either --ar or --size, not both.")
-    return _expand(prompt, {"model": model} | _defaults(usable(defaults or {}), given, model) | given)
+    return _expand(prompt, {"model": model} | _defaults(defaults or {}, given, model) | given)
 
 
 def unpasted(text: str) -> str:

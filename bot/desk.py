@@ -114,7 +114,7 @@ class Desk:
         self, text: str, caller: Caller, *, options: Mapping[str, object] | None = None, form: bool = False
     ) -> Job | Proposal:
         """Take what a person typed after the command, or filled into a `form`, which has shown them their defaults."""
-        defaults = {} if form else await self._wished(caller)  # of which the command leaves out what serves no more
+        defaults = {} if form else await self.defaults(caller)
         requests = command.read_all(text, model=self.model, options=options, defaults=defaults)
         if len(requests) == 1:
             return await self.submit(caller.job(requests))
@@ -147,17 +147,14 @@ class Desk:
 
     async def defaults(self, caller: Caller) -> dict[str, str]:
         """Return the flags that serve where a person's commands lack them; none where that cannot be found out at once."""
-        return command.usable(await self._wished(caller))
-
-    async def _wished(self, caller: Caller) -> dict[str, str]:
         found = await attempt(self.remembered(caller))
         if isinstance(found, Exception):
             log.warning("the defaults of %s were not found: %r", caller.person, found)
             return {}
-        return found
+        return command.usable(found)
 
     async def remembered(self, caller: Caller) -> dict[str, str]:
-        """Return the same for whoever wants to see or change them. Raises `NotTaken` where it cannot be found out at once."""
+        """Return all that a person has set, to be seen or changed. Raises `NotTaken` where it cannot be found out at once."""
         found = await self._soon(self.store.recall(caller.defaults))
         defaults: dict[str, str] = json.loads(found or "{}")
         return defaults

@@ -663,7 +663,7 @@ def test_defaults_that_do_not_go_with_what_was_named_are_left_out(monkeypatch: p
 
 def test_defaults_that_the_admin_has_taken_away_block_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
     kept = {"n": "2", "style": "gone", "model": "gone", "size": "1024x1024", "seed": "7", "ar": ""}
-    [request] = read_all("a fox", defaults=kept)
+    [request] = read_all("a fox", defaults=usable(kept))
     assert (request.model, request.n, request.width, request.prompt) == ("sketch", 2, 256, "a fox")
     assert changed(kept, {"style": "oil"}) == {"n": "2", "style": "oil"}
     monkeypatch.setitem(MODELS, "large", replace(SKETCH, name="large", max_side=1024))
