@@ -13,7 +13,7 @@ import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from bot import command
+from bot import command, remembered
 from bot.actions import FORBIDDEN, Action, follow
 from bot.courier import attempt
 from bot.deadline import left, left_to_answer, left_to_take_back
@@ -125,24 +125,24 @@ class Desk:
 
     async def settings(self, text: str, caller: Caller) -> str | None:
         """Answer `settings …`: change what is remembered for this person, and show it. None where the text is no such thing."""
-        changes = command.settings_in(text)
+        changes = remembered.settings_in(text)
         if changes is None:
             return None
-        remembered = await self.remembered(caller)
+        defaults = await self.remembered(caller)
         if changes:
-            remembered = await self.set_defaults(caller, command.changed(remembered, changes))
-        return self.shown(remembered, caller.language)
+            defaults = await self.set_defaults(caller, remembered.changed(defaults, changes))
+        return self.shown(defaults, caller.language)
 
     def shown(self, defaults: Mapping[str, str], language: str) -> str:
         """Say what is remembered for a person, and how to change it."""
-        serving = command.usable(defaults)
+        serving = remembered.usable(defaults)
         gone = {name: value for name, value in defaults.items() if name not in serving}
         lines = [say(language, "I add nothing to your commands.")]
         if serving:
             lines = [say(language, "What I add to your commands: {flags}", flags=_flags(serving))]
         if gone:
             lines.append(say(language, "What I cannot add any more, and leave out: {flags}", flags=_flags(gone)))
-        kept = ", ".join(f"--{name}" for name in command.KEPT)
+        kept = ", ".join(f"--{name}" for name in remembered.KEPT)
         return "\n".join([*lines, say(language, HOW, kept=kept)])
 
     async def defaults(self, caller: Caller) -> dict[str, str]:
@@ -151,7 +151,7 @@ class Desk:
         if isinstance(found, Exception):
             log.warning("the defaults of %s were not found: %r", caller.person, found)
             return {}
-        return command.usable(found)
+        return remembered.usable(found)
 
     async def remembered(self, caller: Caller) -> dict[str, str]:
         """Return all that a person has set, to be seen or changed. Raises `NotTaken` where it cannot be found out at once."""
@@ -162,7 +162,7 @@ class Desk:
     async def set_defaults(self, caller: Caller, defaults: Mapping[str, str]) -> dict[str, str]:
         """Remember flags for a person, in place of those before, and return them; what is empty is not to be remembered."""
         kept = {name: value for name, value in defaults.items() if value}
-        command.check(kept)
+        remembered.check(kept)
         await self._for_good(self.store.remember(caller.defaults, json.dumps(kept), forever=True))
         return kept
 
