@@ -31,6 +31,9 @@ SHOWN: Final = 500  # characters of a prompt in a message; alt text has it all
 ALT_TEXT: Final = 2000  # characters
 VALUE: Final = 2000  # characters that a button carries
 LABEL: Final = 75  # characters on a button
+# Characters in a message's blocks. Slack says `msg_blocks_too_long` from some 11,000 on, and not what it counts.
+# https://github.com/slackapi/bolt-js/issues/2867
+MOST: Final = 9000
 
 DELETE_FOR_ALL: Final = Phrase("The message and its pictures will be gone for everybody.")
 KEEP: Final = Phrase("Keep")
@@ -76,17 +79,31 @@ def question(proposal: Proposal) -> dict[str, Any]:
     return {"text": f"{escape(title)}: {escape(words)}", "blocks": blocks}
 
 
-def details(told: str) -> dict[str, Any]:
-    """Show commands to be copied, each by itself and just as it is, and what else there is to say below."""
+def details(told: str) -> Sequence[dict[str, Any]]:
+    """Show commands to be copied, each by itself and just as it is, and what else there is to say below.
+
+    What one message does not hold goes into several.
+    """
     lines = told.splitlines()
-    commands = [
-        {"type": "rich_text_preformatted", "elements": [{"type": "text", "text": line}]}
-        for line in lines
-        if line.startswith(command.COMMAND)
-    ]
-    blocks: list[dict[str, Any]] = [{"type": "rich_text", "elements": commands}]
-    blocks += [context(line) for line in lines if not line.startswith(command.COMMAND)]
-    return {"text": escape(shorten(told, SHOWN)), "blocks": blocks}
+    commands = [line for line in lines if line.startswith(command.COMMAND)]
+    messages = [_copyable(part) for part in _parts(commands)]
+    messages[-1]["blocks"] += [context(line) for line in lines if line not in commands]
+    return messages
+
+
+def _parts(lines: Iterable[str]) -> Sequence[Sequence[str]]:
+    """Part lines into as many as a message holds."""
+    parts: list[list[str]] = [[]]
+    for line in lines:
+        if parts[-1] and sum(map(len, [*parts[-1], line])) > MOST:
+            parts.append([])
+        parts[-1].append(line)
+    return parts
+
+
+def _copyable(lines: Sequence[str]) -> dict[str, Any]:
+    code = [{"type": "rich_text_preformatted", "elements": [{"type": "text", "text": line}]} for line in lines]
+    return {"text": escape(shorten("\n".join(lines), SHOWN)), "blocks": [{"type": "rich_text", "elements": code}]}
 
 
 def prompt(words: str, asked_by: str | None = None) -> dict[str, Any]:

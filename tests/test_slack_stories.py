@@ -233,6 +233,20 @@ async def test_ten_long_prompts_fit_a_message_too(house: House, slack: SlackServ
     assert house.newest().via == "api"
 
 
+async def test_details_of_ten_long_commands_are_all_said(house: House, slack: SlackServer) -> None:
+    async with house.opened() as service:
+        ack = await slack.command(service.url, f"{'x ' * 970} {{a,b,c,d,e,f,g,h,i,j}} --no {'y' * 1990}")
+        assert ack.message
+        await slack.click(service.url, ack.message, "Draw 10 pictures")
+    slack.most_in_blocks = 12_000
+    house.forget()
+    told = len(house.told("U1"))
+    await house.click(house.newest(), "Details")
+    lines = [line for each in house.told("U1")[told:] for line in each.splitlines()]
+    assert [command.read(line.removeprefix("/imagine ")) for line in lines[:10]] == house.drawn
+    assert lines[10:] == ["The seeds, picture by picture: " + ", ".join(str(each.seed) for each in house.drawn)]
+
+
 async def test_others_may_go_on_but_not_delete_unless_they_look_after_all(house: House, slack: SlackServer) -> None:
     message = await house.command("a red fox")
     await house.click(message, "Redraw", user="U2")
