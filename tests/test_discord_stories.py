@@ -1138,6 +1138,13 @@ async def test_hostile_words_go_through_every_door_unharmed(words: str, house: H
     assert not [ping for posted in house.discord.messages for ping in posted.pings if posted is not said]
 
 
+async def test_a_button_that_an_edit_has_taken_off_its_message_is_answered(house: House) -> None:
+    message = await house.imagine()
+    answer = await house.click(message, "Details", bare=True)
+    assert answer.seconds < 1
+    assert "/imagine a fox" in answer.told
+
+
 @pytest.mark.parametrize("custom_id", ["imagine:redraw:1:2:3", "x" * 100, "imagine:again:zz"])
 async def test_a_button_that_is_not_ours_any_more_is_answered(custom_id: str, house: House) -> None:
     message = await house.imagine()
