@@ -193,13 +193,23 @@ class Desk:
         """Return what stands in the form that a message opens, by which one can start from it: flags by name, and the prompt.
 
         A message of ours, known by one of its buttons, has what belongs to its first picture. A command is one, without its
-        name, and any other text is mere words, in which nothing is a flag.
+        name; so is what can be read as one, and any other text is mere words, in which nothing is a flag.
         """
         if press:
             (request, *_), _ = await self._asked(press, recall)
             filled = command.filled(request)
             return {name: filled[name] for name in STARTED_FROM}
-        return {"prompt": command.unpasted(text) if command.is_named(text) else command.typed(text)}
+        if command.is_named(text):
+            return {"prompt": command.unpasted(text)}
+        return {"prompt": text if self._can_be_drawn(text) else command.typed(text)}
+
+    def _can_be_drawn(self, text: str) -> bool:
+        """Return whether somebody's words are a command as they stand: with one wrong flag, they never meant any."""
+        try:
+            command.read_all(text, model=self.model)
+        except Told:
+            return False
+        return not remembered.is_about_settings(text)
 
     async def details(self, press: Press, caller: Caller, recall: Recall) -> str:
         """Say how the pictures are drawn again: as a command for all of them, and each one's seed."""

@@ -219,7 +219,7 @@ class Slack:
         async def recall() -> Sequence[ImageRequest]:
             return slack_blocks.recall(message)
 
-        text = slack_blocks.unmark(message.get("text", ""))
+        text = slack_blocks.unmark(slack_blocks.unaddressed(message.get("text", "")))
         filled = await self._desk.imagined(text, slack_blocks.press_in(message), recall)
         return slack_form.of(filled, await self._desk.defaults(caller), _picture_in(message))
 

@@ -218,7 +218,13 @@ def unescape(text: str) -> str:
     return text.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
 
 
+_ADDRESSED: Final = re.compile(r"\A(?:\s*<@[^<>]*>[,:]?)+")
 _MARKED: Final = re.compile(r"<([@#!]?)([^<>|]*)(?:\|([^<>]*))?>")
+
+
+def unaddressed(text: str) -> str:
+    """Take off a message whom it is addressed to."""
+    return _ADDRESSED.sub("", text)
 
 
 def unmark(text: str, bot: str = "") -> str:

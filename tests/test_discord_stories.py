@@ -947,8 +947,8 @@ async def test_a_message_is_imagined_with_its_words_and_its_picture(house: House
     await house.restart()
     await house.outcome(await house.discord.submit(house.url, opened, {"Settings": "--strength 0.3"}))
     (request,) = house.drawn
-    assert (request.n, request.strength) == (1, 0.3)
-    assert request.prompt.endswith(" --n 2 {x}")
+    assert (request.n, request.strength) == (2, 0.3)
+    assert request.prompt.endswith(" {x}")
     assert house.generator.started_from[0]
 
 

@@ -721,6 +721,14 @@ async def test_a_command_that_somebody_wrote_is_imagined_as_one(said: str, house
     assert (house.drawn[0].prompt, house.drawn[0].n) == ("a fox", 2)
 
 
+async def test_whom_a_message_is_addressed_to_is_not_imagined(house: House, slack: SlackServer) -> None:
+    message = slack.write("a fox")
+    message.text = "<@U0BOT> <@U3>: a fox beside &lt;@U3&gt; --n 2"
+    async with house.opened() as service:
+        await slack.message_shortcut(service.url, "imagine_this", message)
+    assert value(slack.modal, "prompt") == "a fox beside <@U3> --n 2"
+
+
 @pytest.mark.parametrize("forgotten", [False, True])
 async def test_one_of_our_own_pictures_is_imagined_with_all_that_belongs_to_it(
     forgotten: bool, house: House, slack: SlackServer
