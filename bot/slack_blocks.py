@@ -31,6 +31,7 @@ SHOWN: Final = 500  # characters of a prompt in a message; alt text has it all
 ALT_TEXT: Final = 2000  # characters
 VALUE: Final = 2000  # characters that a button carries
 LABEL: Final = 75  # characters on a button
+SLIMMEST: Final = 2
 # Characters in a message's blocks. Slack says `msg_blocks_too_long` from some 11,000 on, and not what it counts.
 # https://github.com/slackapi/bolt-js/issues/2867
 MOST: Final = 9000
@@ -51,22 +52,23 @@ def status(job: Job, words: str, *, preview: str = "", cancel: bool = True) -> d
     return {"text": f"{escape(title)}: {escape(words)}", "blocks": blocks}
 
 
-def outcome(ended: Outcome, images: Sequence[Mapping[str, Any]], hint: str, *, slim: bool = False) -> dict[str, Any]:
+def outcome(ended: Outcome, images: Sequence[Mapping[str, Any]], hint: str, *, slim: int = 0) -> dict[str, Any]:
     """Write how a job ended; `images` say where each picture is: `image_url` or `slack_file`.
 
-    Slack does not say how much fits a message in all; `slim` leaves out what can be done without.
+    Slack does not say how much fits a message in all; `slim` leaves out what can be done without: 1 what each picture says
+    of its prompt beyond the beginning, `SLIMMEST` also what the buttons carry for when we have forgotten all else.
     """
     job = ended.job
     title = shorten(job.title, SHOWN)
     blocks = [prompt(title, asked_by=job.reply_to["user"])]
     shown = zip(ended.pictures, images, strict=True)
-    blocks += [_image(picture, image, index, job, slim=slim) for index, (picture, image) in enumerate(shown)]
+    blocks += [_image(picture, image, index, job, slim=slim > 0) for index, (picture, image) in enumerate(shown)]
     blocks.append(context(summary(ended)))
     if hint:
         blocks.append({"type": "context", "elements": [{"type": "mrkdwn", "text": hint}]})
     files = [image["slack_file"]["id"] for image in images if "slack_file" in image]
     buttons = actions(offered(ended), {Action.DELETE: ",".join(files)}, job.language)
-    if not slim:
+    if slim < SLIMMEST:
         _carry(buttons, _pack(job.requests))
     return {"text": escape(ended.reason or title), "blocks": blocks + buttons}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import shutil
 import time
 from contextlib import asynccontextmanager
@@ -215,13 +216,20 @@ async def test_a_month_later_all_buttons_work_though_we_remember_nothing(text: s
     assert message.deleted
 
 
-async def test_what_is_too_long_for_a_message_goes_without_what_it_can_do_without(house: House, slack: SlackServer) -> None:
-    slack.most_in_blocks = 12_000
-    message = await house.command(f"{'x' * 1900} --n 10")
+@pytest.mark.parametrize(("most", "carries"), [(100_000, True), (14_000, True), (12_000, False)])
+async def test_what_is_too_long_for_a_message_goes_without_what_it_can_do_without_longest(
+    most: int, house: House, slack: SlackServer, *, carries: bool
+) -> None:
+    slack.most_in_blocks = most
+    words = random.Random(7).choices("abcdefghij ", k=1900)  # noqa: S311
+    message = await house.command(f"{''.join(words)} --n 10")
     assert len(message.pictures) == 10
     assert message.via == "api"
     await house.click(message, "Redraw")
     assert len(house.drawn) == 2
+    house.forget()
+    await house.click(message, "Redraw")
+    assert len(house.drawn) == 2 + carries
 
 
 async def test_ten_long_prompts_fit_a_message_too(house: House, slack: SlackServer) -> None:
