@@ -19,14 +19,14 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from bot import command
+from bot import command, remembered
 from bot.errors import BadRequest, Told
 from bot.models import MODELS
 from bot.request import Finished, ImageRequest, Picture, Started, Step
 from bot.styles import STYLES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from PIL import Image
 
@@ -80,7 +80,7 @@ def draw(
     options: dict[str, object] = {"n": n, "ar": ar, "size": size, "seed": seed, "no": no, "steps": steps, "guidance": guidance}
     options |= {"model": model, "upscale": upscale, "strength": strength, "vary": vary, "image": _name(start)}
     options |= {"style": style, "repeat": repeat}
-    requests = command.read_all(" ".join(prompt), options=options)
+    requests = _read(" ".join(prompt), options)
     stem, paths = _stem(requests[0], output), _paths(requests, output)
     logging.getLogger().setLevel(logging.WARNING)  # the progress bar says it all
     finished = list(_draw(requests, batch_size, start))
@@ -234,6 +234,23 @@ def contact_sheet(pictures: Sequence[Picture]) -> Image.Image:
     for index, image in enumerate(images):
         sheet.paste(image, (index % columns * width, index // columns * height))
     return sheet
+
+
+def _read(text: str, options: Mapping[str, object]) -> Sequence[ImageRequest]:
+    """Read what to draw; what speaks to the bot in chat is answered with what does the same here."""
+    if remembered.is_about_settings(text):
+        raise BadRequest(
+            "Only chat has settings; here, IMAGINE_MODEL names the model, and all else is an option. "
+            f"To draw these words: {_literally(text)}"
+        )
+    try:
+        return command.read_all(text, options=options)
+    except command.HelpWanted:
+        raise BadRequest(f"imagine draw --help explains it all. To draw the word: {_literally('help')}") from None
+
+
+def _literally(text: str) -> str:
+    return shlex.join(["imagine", "draw", f"\\{text}"])
 
 
 def _start(image: Path | None) -> bytes | None:

@@ -7,7 +7,7 @@ Flags are Midjourney's where people's fingers know them. They may stand before, 
   Between quotes nothing is a flag.
 - What `{red,blue}` and `__animal__` stand for is said in `choices`.
 - A backslash before `--`, a quote, `{` or `__` keeps it as part of the words.
-- `help` alone, and what begins with `settings`, is never drawn, unless it stands between quotes or behind a backslash.
+- `help` alone, and what begins with `settings` (see `remembered`), is never drawn, unless between quotes or behind a backslash.
   So does what begins with `/imagine` or `prompt:`, or these are taken off: some platforms do so, and some leave them on.
 """
 
@@ -30,8 +30,6 @@ COMMAND: Final = "/imagine "
 LONGEST: Final = 3 * PROMPT_LIMIT  # characters of a whole command: a prompt, what to leave out, and the flags
 EXAMPLES: Final = ("a red fox in the snow", "a robot wearing a crown --ar 3:2 --n 4", "a {red,blue} fox --style watercolor")
 SHAPES: Final = ("1:1", "3:2", "2:3", "4:3", "3:4", "16:9", "9:16")  # to pick from; any other can be typed
-KEPT: Final = ("model", "ar", "size", "n", "style")  # flags that people may set once for all their commands
-RIVALS: Final = {"ar": ("size",), "size": ("ar",), "model": ("size",)}  # what a flag that is typed leaves no room for
 PLAIN: Final = "none"  # instead of the style that a person usually has
 ABOUT_A_MODEL: Final = {"width", "height"}  # what fits one model may not fit another
 
@@ -54,7 +52,8 @@ def read_all(
     """Read what a person typed after the command; `model` serves where they name none.
 
     `options` are flags that were given apart from the text, by name; None is one left open. They win over the text, which
-    wins over the person's own `defaults`. Several requests come of `{red,blue}` and of `--repeat`.
+    wins over the person's own `defaults`, all of which can be drawn with. Several requests come of `{red,blue}` and of
+    `--repeat`.
     Raises `BadRequest` or `HelpWanted`; the message is for the person.
     """
     text = text.encode("utf-8", "replace").decode()  # half of a surrogate pair could not be answered
@@ -67,7 +66,7 @@ def read_all(
         raise HelpWanted(model)
     if "aspect_ratio" in given and "width" in given:
         raise BadRequest("Give either --ar or --size, not both.")
-    return _expand(prompt, {"model": model} | _defaults(usable(defaults or {}), given, model) | given)
+    return _expand(prompt, {"model": model} | _defaults(defaults or {}, given, model) | given)
 
 
 def unpasted(text: str) -> str:
@@ -81,104 +80,25 @@ def is_named(text: str) -> bool:
     return _NAMED.match(text) is not None
 
 
-def check(defaults: Mapping[str, str]) -> None:
-    """Raise `BadRequest` for defaults that could not be drawn with."""
-    read_all("a fox", options=defaults)
+def begins_flag(word: str) -> bool:
+    """Return whether a word is a flag, or begins as one and goes on with a mistake."""
+    return _FLAG.match(word) is not None
 
 
-def usable(defaults: Mapping[str, str]) -> dict[str, str]:
-    """Return the defaults that can still be drawn with: the admin may have taken a model or a style away since."""
-    named = {name: value for name, value in defaults.items() if value and name in KEPT}
-    if not named or _serve(named):
-        return named
-    kept: dict[str, str] = {}
-    for name in KEPT:  # the model first: it decides which sizes there are
-        if name in named and _serve({**kept, name: named[name]}):
-            kept[name] = named[name]
-    return {name: value for name, value in named.items() if name in kept}
-
-
-def _serve(defaults: Mapping[str, str]) -> bool:
-    try:
-        check(defaults)
-    except BadRequest:
-        return False
-    return True
-
-
-def settings_in(text: str) -> dict[str, str] | None:
-    """Read `settings --model sdxl --n 2`; None where the text is a prompt. Raises `BadRequest` for what may be a mistake.
-
-    `settings` alone is empty, and so is `settings help`. With `reset` anywhere, all else is forgotten, by an empty value; a
-    flag without a value forgets what it sets.
-    """
-    if not is_about_settings(text):
-        return None
-    first, *rest = unpasted(text).split()
-    if first.lower().rstrip(_STOPS) != "settings":
-        raise BadRequest("Did you mean /imagine settings? To draw “{word}”, put it between quotes.", word=first)
-    return _remembered(_Words(" ".join(rest)))
-
-
-def is_about_settings(text: str) -> bool:
-    """Return whether a text is no prompt, such as `a setting sun`, but meant for the settings."""
-    first, *rest = unpasted(text).split() or [""]
-    if not _SETTINGS.fullmatch(first):
-        return False
-    exact = first.lower().rstrip(_STOPS) == "settings"
-    return exact or not rest or bool(_FLAG.match(rest[0]) or _AFTER_SETTINGS.fullmatch(rest[0]))
-
-
-def _remembered(words: _Words) -> dict[str, str]:
-    """Read what stands after `settings`."""
-    found, forgotten = dict[str, str](), dict[str, str]()
-    while word := words.take():
-        if said := _AFTER_SETTINGS.fullmatch(word):
-            forgotten |= dict.fromkeys(KEPT if said[1].lower() == "reset" else (), "")
-            continue
-        if not (match := _flag(word)):
-            raise BadRequest(
-                "After “settings” I read flags such as --n 4 --style oil, or reset, and not “{word}”. "
-                "To draw these words, put them between quotes.",
-                word=word[:50],
-            )
-        name = _known(match[1])
-        if name not in KEPT:
-            flags = ", ".join(f"--{flag}" for flag in KEPT)
-            raise BadRequest("--{name} is not remembered; these are: {flags}.", name=name, flags=flags)
-        found[name] = match[2] or _bare(list(words.value(greedy=False)))
-    return forgotten | found
-
-
-def changed(defaults: Mapping[str, str], changes: Mapping[str, str]) -> dict[str, str]:
-    """Lay changes over what is remembered: a shape takes the place of a size, and a size of a shape; `none` forgets."""
-    changes = {name: _kept(value) if name in KEPT else value for name, value in changes.items()}
-    gone = {name for name, rival in (("ar", "size"), ("size", "ar")) if changes.get(rival) and name not in changes}
-    return {name: value for name, value in usable(defaults).items() if name not in gone} | changes
-
-
-def _kept(value: str) -> str:
-    """Write a value of a flag that is remembered as the menus of the forms have it."""
-    return "" if value.lower() == PLAIN else value.lower()
-
-
-def unsaid(defaults: Mapping[str, str], text: str) -> dict[str, str]:
-    """Return the defaults that go with what was typed, whether or not it can be read: a form's fields win over its words."""
-    flags = filter(None, (_FLAG.fullmatch(word) for word in _Words(text).left()))
-    typed = {ALIASES.get(name, name) for flag in flags for name in [flag[1].lower().replace("-", "_")]}
-    gone = typed.union(*(RIVALS.get(name, ()) for name in typed))
-    return {name: value for name, value in defaults.items() if name not in gone}
+def names_in(text: str) -> set[str]:
+    """Return the names of the flags in a text, whether or not it can be read."""
+    flags = filter(None, (_FLAG.fullmatch(word) for word in Words(text).left()))
+    return {ALIASES.get(name, name) for flag in flags for name in [flag[1].lower().replace("-", "_")]}
 
 
 def options_in(text: str) -> dict[str, str]:
     """Read a line of nothing but flags, as the options of a command. Raises `BadRequest` for any other word."""
-    words, found = _Words(text), dict[str, str]()
+    words, found = Words(text), dict[str, str]()
     while word := words.take():
-        match = _flag(word)
-        name = _known(match[1]) if match else ""
-        if match is None or name == "help":
+        name, value = words.flag(word) or ("", "")
+        if name in {"", "help"}:
             raise BadRequest("“{word}” is not a setting. For example: --steps 20 --n 4", word=word[:50])
-        found[name] = _bare([match[2]] if match[2] else list(words.value(greedy=name == "no")))
+        found[name] = value
     return found
 
 
@@ -367,46 +287,44 @@ ALIASES: Final = {
 }
 
 # Phones and word processors turn -- into dashes of their own; one hyphen is enough for a flag that there is.
-_DASHES: Final = r"[-\u2010-\u2015\u2212\uff0d]"
-_MARK: Final = rf"(?:{_DASHES}{{2,4}}|[\u2013-\u2015\u2212]|-(?=(?:{'|'.join([*FLAGS, *ALIASES])})(?:[=:]|$)))"
+DASHES: Final = r"[-\u2010-\u2015\u2212\uff0d]"
+_MARK: Final = rf"(?:{DASHES}{{2,4}}|[\u2013-\u2015\u2212]|-(?=(?:{'|'.join([*FLAGS, *ALIASES])})(?:[=:]|$)))"
 _FLAG: Final = re.compile(rf"{_MARK}([^\W\d_][\w-]*)(?:[=:](.*))?", re.DOTALL | re.IGNORECASE)
 _VALUE: Final = re.compile(rf"(?:{_MARK}[^\W\d_][\w-]*[=:])?", re.IGNORECASE)  # the value in --flag=value follows, or the word
 _QUOTES: Final = {'"': '"', "“": "”", "„": "“", "«": "»", "”": "”"}
-_STOPS: Final = ".,:;!?…"  # that may end a word
-_SETTINGS: Final = re.compile(rf"set+[ing]{{2,3}}s?[{_STOPS}]*", re.IGNORECASE)  # and what hurried fingers make of it
-_AFTER_SETTINGS: Final = re.compile(rf"{_DASHES}*(reset|help|h)[{_STOPS}]*", re.IGNORECASE)
+STOPS: Final = ".,:;!?…"  # that may end a word
+SETTINGS: Final = re.compile(rf"set+[ing]{{2,3}}s?[{STOPS}]*", re.IGNORECASE)  # and what hurried fingers make of it
 _OURS: Final = re.compile(
-    rf"help|/imagine|prompt:.*|{_SETTINGS.pattern}", re.IGNORECASE
+    rf"help|/imagine|prompt:.*|{SETTINGS.pattern}", re.IGNORECASE
 )  # these, as the first word, speak to us
-_ESCAPED: Final = re.compile(rf"\\+(?:{_DASHES}|[\"“„«”]|(?:{_OURS.pattern})$)", re.IGNORECASE)
+_ESCAPED: Final = re.compile(rf"\\+(?:{DASHES}|[\"“„«”]|(?:{_OURS.pattern})$)", re.IGNORECASE)
 _NAMED: Final = re.compile(r"\s*/imagine(?:\s|$)", re.IGNORECASE)
 _PASTED: Final = re.compile(r"\s*(?:(?:/imagine(?:\s|$)|prompt:)\s*)+", re.IGNORECASE)  # Discord shows its option's name
 
 
 def _scan(text: str, model: str) -> tuple[str, dict[str, Any]]:
     """Split text into the prompt and what the flags set; `model` is for the help."""
-    words = _Words(text)
+    words = Words(text)
     prompt: list[str] = []
     given: dict[str, Any] = {}
     while (word := words.take()) is not None:
         _check_place(word, prompt, words)
-        match = _flag(word)
-        if match is None:
+        flag = words.flag(word)
+        if flag is None:
             prompt.append(word)
             continue
-        name = _known(match[1])
+        name, value = flag
         if name == "help":
             raise HelpWanted(model)
-        value = _bare([match[2]]) if match[2] else _bare(list(words.value(greedy=name == "no")))
         _set(given, name, value)
     if len(prompt) == 1 and prompt[0].lower() == "help":
         raise HelpWanted(model)
     return _bare(prompt), given
 
 
-def _check_place(word: str, prompt: Sequence[str], words: _Words) -> None:
+def _check_place(word: str, prompt: Sequence[str], words: Words) -> None:
     """Refuse a flag within braces: people who write one mean something else than we would make of it."""
-    flags = [part for part in re.split("[{,|]", word) if _FLAG.match(part)]
+    flags = [part for part in re.split("[{,|]", word) if begins_flag(part)]
     if flags and choices.is_open(" ".join([*prompt, word])) and any("}" in each for each in words.left()):
         raise BadRequest("“{flag}” cannot stand within {{…}}: flags go before or after the words.", flag=flags[0][:50])
 
@@ -414,7 +332,7 @@ def _check_place(word: str, prompt: Sequence[str], words: _Words) -> None:
 def _flag(word: str) -> re.Match[str] | None:
     """Return a word as a flag, or None; what only begins like one is pointed out."""
     found = _FLAG.fullmatch(word)
-    if found is None and word.startswith("--") and _FLAG.match(word):
+    if found is None and word.startswith("--") and begins_flag(word):
         raise _unknown(word.removeprefix("--"))
     return found
 
@@ -514,28 +432,37 @@ def _of_a_picture(words: str) -> str:
     return f"\\{words}" if _OURS.fullmatch(words.partition(" ")[0]) else words
 
 
-class _Words:
+class Words:
     """The words of a text, front to back; what stands in quotes is one word, quotes and all."""
 
     def __init__(self, text: str) -> None:
         self._words = _join_quoted(text.split())
         self._next = 0
 
-    def peek(self) -> str | None:
+    def _peek(self) -> str | None:
         return self._words[self._next] if self._next < len(self._words) else None
 
     def take(self) -> str | None:
-        word = self.peek()
+        """Return the next word, and go on."""
+        word = self._peek()
         self._next += 1
         return word
 
     def left(self) -> Sequence[str]:
+        """Return the words that are not taken yet."""
         return self._words[self._next :]
 
-    def value(self, *, greedy: bool) -> Iterator[str]:
+    def flag(self, word: str) -> tuple[str, str] | None:
+        """Read a word that was taken as a flag: its name, and its value, which is taken too. None where it is none."""
+        if (match := _flag(word)) is None:
+            return None
+        name = _known(match[1])
+        return name, _bare([match[2]] if match[2] else list(self._value(greedy=name == "no")))
+
+    def _value(self, *, greedy: bool) -> Iterator[str]:
         """Take the value of a flag: one word, or all words up to the next flag."""
         first = True
-        while (word := self.peek()) is not None and not _flag(word):
+        while (word := self._peek()) is not None and not _flag(word):
             self.take()
             yield word
             if not greedy or (first and _quoted(word)):
@@ -576,7 +503,7 @@ def _bare(words: list[str]) -> str:
 
 def protect(text: str) -> str:
     """Write words so that `read` takes none of them for a flag."""
-    return " ".join(f"\\{word}" if _FLAG.match(word) or _guarded(word) else word for word in text.split())
+    return " ".join(f"\\{word}" if begins_flag(word) or _guarded(word) else word for word in text.split())
 
 
 def _guarded(word: str) -> bool:

@@ -13,7 +13,7 @@ import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from bot import command
+from bot import command, remembered
 from bot.actions import FORBIDDEN, Action, follow
 from bot.courier import attempt
 from bot.deadline import left, left_to_answer, left_to_take_back
@@ -114,7 +114,7 @@ class Desk:
         self, text: str, caller: Caller, *, options: Mapping[str, object] | None = None, form: bool = False
     ) -> Job | Proposal:
         """Take what a person typed after the command, or filled into a `form`, which has shown them their defaults."""
-        defaults = {} if form else await self._wished(caller)  # of which the command leaves out what serves no more
+        defaults = {} if form else await self.defaults(caller)
         requests = command.read_all(text, model=self.model, options=options, defaults=defaults)
         if len(requests) == 1:
             return await self.submit(caller.job(requests))
@@ -125,39 +125,36 @@ class Desk:
 
     async def settings(self, text: str, caller: Caller) -> str | None:
         """Answer `settings …`: change what is remembered for this person, and show it. None where the text is no such thing."""
-        changes = command.settings_in(text)
+        changes = remembered.settings_in(text)
         if changes is None:
             return None
-        remembered = await self.remembered(caller)
+        defaults = await self.remembered(caller)
         if changes:
-            remembered = await self.set_defaults(caller, command.changed(remembered, changes))
-        return self.shown(remembered, caller.language)
+            defaults = await self.set_defaults(caller, remembered.changed(defaults, changes))
+        return self.shown(defaults, caller.language)
 
     def shown(self, defaults: Mapping[str, str], language: str) -> str:
         """Say what is remembered for a person, and how to change it."""
-        serving = command.usable(defaults)
+        serving = remembered.usable(defaults)
         gone = {name: value for name, value in defaults.items() if name not in serving}
         lines = [say(language, "I add nothing to your commands.")]
         if serving:
             lines = [say(language, "What I add to your commands: {flags}", flags=_flags(serving))]
         if gone:
             lines.append(say(language, "What I cannot add any more, and leave out: {flags}", flags=_flags(gone)))
-        kept = ", ".join(f"--{name}" for name in command.KEPT)
+        kept = ", ".join(f"--{name}" for name in remembered.KEPT)
         return "\n".join([*lines, say(language, HOW, kept=kept)])
 
     async def defaults(self, caller: Caller) -> dict[str, str]:
         """Return the flags that serve where a person's commands lack them; none where that cannot be found out at once."""
-        return command.usable(await self._wished(caller))
-
-    async def _wished(self, caller: Caller) -> dict[str, str]:
         found = await attempt(self.remembered(caller))
         if isinstance(found, Exception):
             log.warning("the defaults of %s were not found: %r", caller.person, found)
             return {}
-        return found
+        return remembered.usable(found)
 
     async def remembered(self, caller: Caller) -> dict[str, str]:
-        """Return the same for whoever wants to see or change them. Raises `NotTaken` where it cannot be found out at once."""
+        """Return all that a person has set, to be seen or changed. Raises `NotTaken` where it cannot be found out at once."""
         found = await self._soon(self.store.recall(caller.defaults))
         defaults: dict[str, str] = json.loads(found or "{}")
         return defaults
@@ -165,7 +162,7 @@ class Desk:
     async def set_defaults(self, caller: Caller, defaults: Mapping[str, str]) -> dict[str, str]:
         """Remember flags for a person, in place of those before, and return them; what is empty is not to be remembered."""
         kept = {name: value for name, value in defaults.items() if value}
-        command.check(kept)
+        remembered.check(kept)
         await self._for_good(self.store.remember(caller.defaults, json.dumps(kept), forever=True))
         return kept
 
@@ -196,13 +193,23 @@ class Desk:
         """Return what stands in the form that a message opens, by which one can start from it: flags by name, and the prompt.
 
         A message of ours, known by one of its buttons, has what belongs to its first picture. A command is one, without its
-        name, and any other text is mere words, in which nothing is a flag.
+        name; so is what can be read as one, and any other text is mere words, in which nothing is a flag.
         """
         if press:
             (request, *_), _ = await self._asked(press, recall)
             filled = command.filled(request)
             return {name: filled[name] for name in STARTED_FROM}
-        return {"prompt": command.unpasted(text) if command.is_named(text) else command.typed(text)}
+        if command.is_named(text):
+            return {"prompt": command.unpasted(text)}
+        return {"prompt": text if self._can_be_drawn(text) else command.typed(text)}
+
+    def _can_be_drawn(self, text: str) -> bool:
+        """Return whether somebody's words are a command as they stand: with one wrong flag, they never meant any."""
+        try:
+            command.read_all(text, model=self.model)
+        except Told:
+            return False
+        return not remembered.is_about_settings(text)
 
     async def details(self, press: Press, caller: Caller, recall: Recall) -> str:
         """Say how the pictures are drawn again: as a command for all of them, and each one's seed."""

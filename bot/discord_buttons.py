@@ -14,7 +14,7 @@ from bot.courier import attempt
 from bot.deadline import left
 from bot.discord_answers import caller, language, order_taken, privately, tell
 from bot.discord_forms import AGAIN_ID, Draft, open_form
-from bot.discord_reply import EMBED, RECIPE, commands_in, commands_of, copyable, plain, text_file
+from bot.discord_reply import CUT, EMBED, RECIPE, commands_in, commands_of, copyable, is_cut, plain, text_file
 from bot.errors import BadRequest, Busy, NotTaken, Refused, Told
 from bot.texts import Phrase, say
 from bot.upload import fetch
@@ -148,16 +148,22 @@ class Recall:
 
     async def __call__(self) -> Sequence[ImageRequest]:
         """Return the requests, or none where the message does not say; raise `NotTaken` where it cannot be read just now."""
-        from bot import recipe  # the doors open without what reads pictures
-
         if not self._message:
             return []
         if commands := commands_in(self._message.embeds):
             return [command.read(each) for each in commands]
-        beside = [each for each in self._message.attachments if each.filename == RECIPE]
+        requests = await self._in_files(self._message)
+        if not requests and is_cut(self._message.embeds):
+            raise Told(CUT)
+        return requests
+
+    async def _in_files(self, message: discord.Message) -> Sequence[ImageRequest]:
+        from bot import recipe  # the doors open without what reads pictures
+
+        beside = [each for each in message.attachments if each.filename == RECIPE]
         try:
             async with asyncio.timeout(left(RECALL)):
-                contents = await asyncio.gather(*(self._content(each) for each in beside or self._message.attachments))
+                contents = await asyncio.gather(*(self._content(each) for each in beside or message.attachments))
             if beside:
                 return [command.read(each) for each in commands_of(contents[0].decode())]
             requests = [recipe.inside(content) for content in contents]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import discord
 from discord import app_commands
 
-from bot import command, texts
+from bot import command, remembered, texts
 from bot.discord_answers import caller, language, privately, tell
 from bot.discord_buttons import Recall, press_in
 from bot.discord_forms import Draft, draw, open_form, refuse, usual
@@ -112,7 +112,7 @@ async def imagine_form(interaction: Interaction, image: discord.Attachment | Non
 
 
 @app_commands.command(name="imagine-settings", description=Phrase("What I add to all your commands: show it, or change it"))
-@app_commands.describe(reset=Phrase("forget all of it first"), **{name: command.FLAGS[name].about for name in command.KEPT})
+@app_commands.describe(reset=Phrase("forget all of it first"), **{name: command.FLAGS[name].about for name in remembered.KEPT})
 @app_commands.choices(ar=_shapes())
 @app_commands.autocomplete(model=_models, style=_styles)
 @app_commands.allowed_contexts(**ANYWHERE)
@@ -132,7 +132,7 @@ async def imagine_settings(
     changes = {name: str(value) for name, value in given.items() if value is not None}
     defaults = {} if reset else await desk.remembered(who)
     if changes or reset:
-        defaults = await desk.set_defaults(who, command.changed(defaults, changes))
+        defaults = await desk.set_defaults(who, remembered.changed(defaults, changes))
     await privately(interaction, plain(desk.shown(defaults, who.language)))
 
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import discord
 from discord import ui
 
-from bot import command
+from bot import command, remembered
 from bot.courier import LOST_START, attempt
 from bot.deadline import left, left_to_answer
 from bot.discord_answers import caller, language, order_taken, privately, tell
@@ -198,7 +198,7 @@ async def usual(interaction: Interaction, prompt: str, options: Mapping[str, obj
     """Return a draft with that in it, over what the person always wants."""
     desk = interaction.client.desk
     defaults = {"model": desk.model} | await desk.defaults(caller(interaction))
-    return Draft.typed(prompt, command.changed(command.unsaid(defaults, prompt), _said(options)), start)
+    return Draft.typed(prompt, remembered.changed(remembered.unsaid(defaults, prompt), _said(options)), start)
 
 
 async def draw(interaction: Interaction, draft: Draft, options: Mapping[str, object] | None = None) -> None:
@@ -225,7 +225,7 @@ async def refuse(interaction: Interaction, told: Told, draft: Draft, options: Ma
     """Say why not, and let them correct it; of a command with `options`, over what they always want, as in every form."""
     if isinstance(told, command.HelpWanted):
         raise told
-    if options is not None and not command.is_about_settings(draft.prompt):
+    if options is not None and not remembered.is_about_settings(draft.prompt):
         draft = await usual(interaction, draft.prompt, options, draft.start)
     await tell(interaction, told, **await _way_back(interaction, draft))
 

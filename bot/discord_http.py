@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import json
 from enum import IntEnum
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -95,6 +96,8 @@ class Client(discord.Client):
         async_context.set(answer)
         if payload.get("guild_id") and "member" not in payload:  # the library would look for the person nowhere else
             payload = {key: value for key, value in payload.items() if key not in {"guild_id", "guild"}}
+        if payload["type"] == InteractionType.MESSAGE_COMPONENT:
+            payload = _with_its_button(payload)
         if payload["type"] == InteractionType.MODAL_SUBMIT:
             self._submitted(payload)
         else:
@@ -107,6 +110,17 @@ class Client(discord.Client):
         form = self.form(data["custom_id"], interaction.locale)
         task = form._dispatch_submit(interaction, data["components"], data.get("resolved", {}))
         self._connection._view_store.add_task(task)
+
+
+def _with_its_button(press: dict[str, Any]) -> dict[str, Any]:
+    """Put the button that was pressed on its message, from which an edit may have taken it: the library would not answer."""
+    data, message = press["data"], press["message"]
+    if data["custom_id"] in json.dumps(message.get("components")):
+        return press
+    style = discord.ButtonStyle.secondary.value
+    button = {"type": data["component_type"], "custom_id": data["custom_id"], "style": style}
+    row = {"type": discord.ComponentType.action_row.value, "components": [button]}
+    return {**press, "message": {**message, "components": [row]}}
 
 
 class _Lock(AsyncDeferredLock):

@@ -20,7 +20,7 @@ from bot import command
 from bot.actions import offered, while_drawing
 from bot.courier import EDIT_EVERY, describe, summary
 from bot.discord_http import NOBODY, USUAL_LIMIT, sent
-from bot.errors import Busy, Refused, Told, Undelivered
+from bot.errors import Busy, Refused, Undelivered
 from bot.request import shorten
 from bot.texts import Phrase, say
 from bot.upload import fetch
@@ -134,7 +134,7 @@ class Reply:
             raise
 
     async def _files(self, outcome: Outcome) -> tuple[list[discord.Embed], list[discord.File]]:
-        """Return the files as large as Discord takes them; where they lose their recipes, these are shown beside them."""
+        """Return the files as large as Discord takes them; of smaller ones, the recipes are shown beside them too."""
         limit = int(self._address.get("limit") or USUAL_LIMIT)
         if not outcome.pictures or _fit([picture.png for picture in outcome.pictures], limit):
             return [], files(outcome.pictures, [picture.png for picture in outcome.pictures], "png")
@@ -249,12 +249,21 @@ def text_file(text: str) -> discord.File:
 
 
 def commands_in(shown: Sequence[discord.Embed]) -> list[str]:
-    """Return the commands that `recipes` has shown. Raises `Told` where it could not show them whole."""
-    text = "".join(embed.description or "" for embed in shown)
-    if text.endswith("…"):  # which a command of ours in code is never at its end
-        raise Told(CUT)
+    """Return the commands that `recipes` has shown; none where it could not show them whole."""
+    text = _text_of(shown)
+    if is_cut(shown):
+        return []
     inside = text.removeprefix("```\n").removesuffix("\n```")
     return commands_of(inside if inside != text else re.sub(r"\\(.)", r"\1", text))
+
+
+def is_cut(shown: Sequence[discord.Embed]) -> bool:
+    """Return whether what `recipes` had to show was too long: a command of ours in code never ends like this."""
+    return _text_of(shown).endswith("…")
+
+
+def _text_of(shown: Sequence[discord.Embed]) -> str:
+    return "".join(embed.description or "" for embed in shown)
 
 
 def commands_of(text: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""The recipe inside a picture: a PNG text chunk `parameters`, in the form that other tools read and write.
+"""The recipe inside a picture, where other tools read and write it: a PNG's text chunk `parameters`, a WebP's user comment.
 
 The first line is the prompt, then `Negative prompt: …` where there is one, then `Steps: 10, CFG scale: 4, …`.
 Prompts here never hold a line break, so the three lines cannot be confused.
@@ -17,10 +17,14 @@ from bot.errors import BadRequest
 from bot.request import ImageRequest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
 CHUNK: Final = "parameters"
+EXIF: Final = 0x8769  # where its own fields are
+USER_COMMENT: Final = 0x9286
+UNICODE: Final = b"UNICODE\0"  # before a comment in UTF-16
+WEBP_HEAD: Final = 12  # bytes before the first chunk
 QUALITIES: Final = (95, 90, 80, 65, 45, 25)  # of WebP, best first
 _NEGATIVE: Final = "Negative prompt: "
 _SETTING: Final = re.compile(r"\s*([\w ]+): ([^,]*)(?:,|$)")
@@ -90,14 +94,41 @@ def _pair(text: str) -> tuple[int, float]:
 
 
 def smaller(png: bytes, limit: int) -> bytes:
-    """Encode a picture again so that it fits: as WebP, of the best quality that does. Its recipe is not in there."""
+    """Encode a picture and its recipe again so that they fit: as WebP, of the best quality that does."""
     with Image.open(io.BytesIO(png)) as image:
+        comment = _comment(image.info[CHUNK])
         for quality in QUALITIES:
             buffer = io.BytesIO()
-            image.save(buffer, "WEBP", quality=quality)
+            image.save(buffer, "WEBP", quality=quality, exif=comment)
             if buffer.tell() <= limit:
                 break
-    return buffer.getvalue()
+    return _recipe_first(buffer.getvalue())
+
+
+def _comment(recipe: str) -> Image.Exif:
+    exif = Image.Exif()
+    exif.get_ifd(EXIF)[USER_COMMENT] = UNICODE + recipe.encode("utf-16-be")
+    return exif
+
+
+def _recipe_first(webp: bytes) -> bytes:
+    """Put the recipe before the pixels, so that the beginning is enough to find it: only what draws has to be in order.
+
+    https://developers.google.com/speed/webp/docs/riff_container
+    """
+    first = {b"VP8X": 0, b"EXIF": 1}
+    chunks = sorted(_chunks(webp), key=lambda chunk: first.get(chunk[:4], 2))
+    return webp[:WEBP_HEAD] + b"".join(chunks)
+
+
+def _chunks(webp: bytes) -> Iterator[bytes]:
+    """Return the chunks of a WebP, each with its name and length, as far as it is there."""
+    start = WEBP_HEAD
+    while start + 8 <= len(webp):
+        length = int.from_bytes(webp[start + 4 : start + 8], "little")
+        end = start + 8 + length + length % 2
+        yield webp[start:end]
+        start = end
 
 
 def together(requests: Sequence[ImageRequest]) -> Sequence[ImageRequest]:
@@ -109,7 +140,7 @@ def together(requests: Sequence[ImageRequest]) -> Sequence[ImageRequest]:
 
 def inside(content: bytes) -> ImageRequest:
     """Return the request that draws this picture, of which the first few thousand bytes are enough."""
-    return parse(_found(io.BytesIO(content), "that picture"))
+    return parse(_found(lambda: content, "that picture"))
 
 
 def of(path: Path) -> ImageRequest:
@@ -119,13 +150,12 @@ def of(path: Path) -> ImageRequest:
 
 def text_of(path: Path) -> str:
     """Return the recipe in this file."""
-    return _found(path, path)
+    return _found(path.read_bytes, path)
 
 
-def _found(file: Path | io.BytesIO, name: object) -> str:
+def _found(read: Callable[[], bytes], name: object) -> str:
     try:
-        with Image.open(file) as image:
-            found = image.info.get(CHUNK)
+        found = _recipe_in(read())
     except (UnidentifiedImageError, Image.DecompressionBombError, OSError, ValueError) as error:
         raise BadRequest(f"{name} is not a picture that I can open: {error}") from error
     if not isinstance(found, str):
@@ -133,3 +163,13 @@ def _found(file: Path | io.BytesIO, name: object) -> str:
             f"{name} carries no recipe. Slack and many editors strip it: use the original file, or the line under the picture."
         )
     return found
+
+
+def _recipe_in(content: bytes) -> object:
+    """Return what stands where a recipe would. Raises what Pillow raises for what is no picture."""
+    if content[8:WEBP_HEAD] == b"WEBP":  # which Pillow opens only whole
+        exif = next((chunk for chunk in _chunks(content) if chunk[:4] == b"EXIF"), b"")
+        _, found, comment = exif.partition(UNICODE)
+        return comment.decode("utf-16-be") if found else None
+    with Image.open(io.BytesIO(content)) as image:
+        return image.info.get(CHUNK)

@@ -158,19 +158,19 @@ class Slack:
         if press := Press.unpack(action.get("action_id", "")):
             address = _pressed_in(body, press, action.get("value", ""))
             caller = await self._caller(body["user"]["id"], body["trigger_id"], context, address)
-            told = await self._acted(press, caller, body)
-            if told and not await self._tell(caller, told):
-                return UNHEARD
+            for message in await self._acted(press, caller, body):
+                if not await self._tell(caller, message):
+                    return UNHEARD
         return await ack()
 
-    async def _acted(self, press: Press, caller: Caller, body: Body) -> Mapping[str, Any] | None:
-        """Do what a button says; return what is to be said to who pressed it."""
+    async def _acted(self, press: Press, caller: Caller, body: Body) -> Sequence[Mapping[str, Any]]:
+        """Do what a button says; return what is to be said to who pressed it, in one message or several."""
         try:
             return await self._act(press, caller, body)
         except Told as told:
-            return {"text": escape(told.into(caller.language))}
+            return [{"text": escape(told.into(caller.language))}]
 
-    async def _act(self, press: Press, caller: Caller, body: Body) -> Mapping[str, Any] | None:
+    async def _act(self, press: Press, caller: Caller, body: Body) -> Sequence[Mapping[str, Any]]:
 
         async def recall() -> Sequence[ImageRequest]:
             return slack_blocks.recall(body.get("message"))
@@ -195,7 +195,7 @@ class Slack:
                 await self._take_back(caller)
             case _:
                 await self._desk.press(press, caller, recall)
-        return None
+        return ()
 
     async def _asked_for_the_form(self, ack: Ack, body: Body, context: Context) -> BoltResponse:
         """Open the form, with the words and the picture of a message where it is a message's shortcut."""
@@ -219,7 +219,7 @@ class Slack:
         async def recall() -> Sequence[ImageRequest]:
             return slack_blocks.recall(message)
 
-        text = slack_blocks.unmark(message.get("text", ""))
+        text = slack_blocks.unmark(slack_blocks.unaddressed(message.get("text", "")))
         filled = await self._desk.imagined(text, slack_blocks.press_in(message), recall)
         return slack_form.of(filled, await self._desk.defaults(caller), _picture_in(message))
 

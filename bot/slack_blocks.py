@@ -31,6 +31,10 @@ SHOWN: Final = 500  # characters of a prompt in a message; alt text has it all
 ALT_TEXT: Final = 2000  # characters
 VALUE: Final = 2000  # characters that a button carries
 LABEL: Final = 75  # characters on a button
+SLIMMEST: Final = 2
+# Characters in a message's blocks. Slack says `msg_blocks_too_long` from some 11,000 on, and not what it counts.
+# https://github.com/slackapi/bolt-js/issues/2867
+MOST: Final = 9000
 
 DELETE_FOR_ALL: Final = Phrase("The message and its pictures will be gone for everybody.")
 KEEP: Final = Phrase("Keep")
@@ -48,22 +52,23 @@ def status(job: Job, words: str, *, preview: str = "", cancel: bool = True) -> d
     return {"text": f"{escape(title)}: {escape(words)}", "blocks": blocks}
 
 
-def outcome(ended: Outcome, images: Sequence[Mapping[str, Any]], hint: str, *, slim: bool = False) -> dict[str, Any]:
+def outcome(ended: Outcome, images: Sequence[Mapping[str, Any]], hint: str, *, slim: int = 0) -> dict[str, Any]:
     """Write how a job ended; `images` say where each picture is: `image_url` or `slack_file`.
 
-    Slack does not say how much fits a message in all; `slim` leaves out what can be done without.
+    Slack does not say how much fits a message in all; `slim` leaves out what can be done without: 1 what each picture says
+    of its prompt beyond the beginning, `SLIMMEST` also what the buttons carry for when we have forgotten all else.
     """
     job = ended.job
     title = shorten(job.title, SHOWN)
     blocks = [prompt(title, asked_by=job.reply_to["user"])]
     shown = zip(ended.pictures, images, strict=True)
-    blocks += [_image(picture, image, index, job, slim=slim) for index, (picture, image) in enumerate(shown)]
+    blocks += [_image(picture, image, index, job, slim=slim > 0) for index, (picture, image) in enumerate(shown)]
     blocks.append(context(summary(ended)))
     if hint:
         blocks.append({"type": "context", "elements": [{"type": "mrkdwn", "text": hint}]})
     files = [image["slack_file"]["id"] for image in images if "slack_file" in image]
     buttons = actions(offered(ended), {Action.DELETE: ",".join(files)}, job.language)
-    if not slim:
+    if slim < SLIMMEST:
         _carry(buttons, _pack(job.requests))
     return {"text": escape(ended.reason or title), "blocks": blocks + buttons}
 
@@ -76,17 +81,31 @@ def question(proposal: Proposal) -> dict[str, Any]:
     return {"text": f"{escape(title)}: {escape(words)}", "blocks": blocks}
 
 
-def details(told: str) -> dict[str, Any]:
-    """Show commands to be copied, each by itself and just as it is, and what else there is to say below."""
+def details(told: str) -> Sequence[dict[str, Any]]:
+    """Show commands to be copied, each by itself and just as it is, and what else there is to say below.
+
+    What one message does not hold goes into several.
+    """
     lines = told.splitlines()
-    commands = [
-        {"type": "rich_text_preformatted", "elements": [{"type": "text", "text": line}]}
-        for line in lines
-        if line.startswith(command.COMMAND)
-    ]
-    blocks: list[dict[str, Any]] = [{"type": "rich_text", "elements": commands}]
-    blocks += [context(line) for line in lines if not line.startswith(command.COMMAND)]
-    return {"text": escape(shorten(told, SHOWN)), "blocks": blocks}
+    commands = [line for line in lines if line.startswith(command.COMMAND)]
+    messages = [_copyable(part) for part in _parts(commands)]
+    messages[-1]["blocks"] += [context(line) for line in lines if line not in commands]
+    return messages
+
+
+def _parts(lines: Iterable[str]) -> Sequence[Sequence[str]]:
+    """Part lines into as many as a message holds."""
+    parts: list[list[str]] = [[]]
+    for line in lines:
+        if parts[-1] and sum(map(len, [*parts[-1], line])) > MOST:
+            parts.append([])
+        parts[-1].append(line)
+    return parts
+
+
+def _copyable(lines: Sequence[str]) -> dict[str, Any]:
+    code = [{"type": "rich_text_preformatted", "elements": [{"type": "text", "text": line}]} for line in lines]
+    return {"text": escape(shorten("\n".join(lines), SHOWN)), "blocks": [{"type": "rich_text", "elements": code}]}
 
 
 def prompt(words: str, asked_by: str | None = None) -> dict[str, Any]:
@@ -201,7 +220,13 @@ def unescape(text: str) -> str:
     return text.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
 
 
+_ADDRESSED: Final = re.compile(r"\A(?:\s*<@[^<>]*>[,:]?)+")
 _MARKED: Final = re.compile(r"<([@#!]?)([^<>|]*)(?:\|([^<>]*))?>")
+
+
+def unaddressed(text: str) -> str:
+    """Take off a message whom it is addressed to."""
+    return _ADDRESSED.sub("", text)
 
 
 def unmark(text: str, bot: str = "") -> str:

@@ -10,7 +10,7 @@ import secrets
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from bot import command
+from bot import command, remembered
 from bot.actions import so_many
 from bot.models import MODELS
 from bot.request import LEAST_STRENGTH, MAX_PICTURES, SEEDS, USUAL_STRENGTH, shorten
@@ -49,7 +49,7 @@ class Form:
 
 def of(filled: Mapping[str, str], defaults: Mapping[str, str] | None = None, file: str = "") -> Form:
     """Return a form with that in it, as `command.filled` writes it, over somebody's defaults; `file` can be started from."""
-    flags = command.changed(defaults or {}, filled)
+    flags = remembered.changed(defaults or {}, filled)
     plain_too = {"style": filled["style"] or NONE} if "style" in filled else {}
     return Form(prompt=filled["prompt"], flags=flags | plain_too, file=file)
 

@@ -215,12 +215,16 @@ class Reply:
                 words = self._say(DRAWING, how=self._say(POSTING))
                 ts = await self._show(channel, slack_blocks.status(self._job, words, cancel=False))
             files = [{"slack_file": {"id": id_}} for id_ in await self._share(channel, thread or ts, outcome.pictures)]
+        await self._show_outcome(channel, outcome, files)
+
+    async def _show_outcome(self, channel: str, outcome: Outcome, files: Sequence[Mapping[str, Any]], slim: int = 0) -> None:
+        """Show it with no less than Slack takes."""
         try:
-            await self._show(channel, slack_blocks.outcome(outcome, files, self._hint))
+            await self._show(channel, slack_blocks.outcome(outcome, files, self._hint, slim=slim))
         except Refused as refused:
-            if refused.code not in TOO_LONG:
+            if refused.code not in TOO_LONG or slim == slack_blocks.SLIMMEST:
                 raise
-            await self._show(channel, slack_blocks.outcome(outcome, files, self._hint, slim=True))
+            await self._show_outcome(channel, outcome, files, slim + 1)
 
     async def _forget_preview(self, job_id: str) -> None:
         await self._line.store.drop_file(preview_name(job_id))

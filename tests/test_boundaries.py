@@ -16,7 +16,7 @@ BOT = ROOT / "bot"
 
 CORE = {"errors", "models", "request", "texts"}
 DOCTOR = {"doctor.finding", "doctor.setup", "doctor.ask"}
-EDGE = CORE | {"actions", "command", "courier", "deadline", "desk", "store", "styles", "upload"}
+EDGE = CORE | {"actions", "command", "courier", "deadline", "desk", "remembered", "store", "styles", "upload"}
 
 DISCORD = {f"discord_{room}" for room in ("answers", "buttons", "commands", "forms", "http", "reply")}
 
@@ -31,6 +31,7 @@ MAP: dict[str, tuple[set[str], set[str]]] = {
     "styles": ({"texts"}, set()),
     "choices": (CORE, set()),
     "command": (CORE | {"choices", "styles"}, set()),
+    "remembered": (CORE | {"command"}, set()),
     "recipe": (CORE, {"PIL"}),
     "png": (CORE | {"recipe"}, {"PIL", "isal", "numpy"}),
     "turns": (set(), set()),
@@ -45,7 +46,7 @@ MAP: dict[str, tuple[set[str], set[str]]] = {
     "courier": (CORE | {"store", "upload"}, set()),
     "actions": (CORE | {"courier"}, set()),
     "deadline": (set(), set()),
-    "desk": (CORE | {"actions", "command", "courier", "deadline", "store"}, set()),
+    "desk": (CORE | {"actions", "command", "courier", "deadline", "remembered", "store"}, set()),
     "slack_blocks": (EDGE, set()),
     "slack_form": (EDGE | {"slack_blocks", "styles"}, set()),
     "slack_reply": (EDGE | {"slack_blocks", "upload"}, {"slack_sdk", "aiohttp"}),

@@ -402,9 +402,22 @@ async def test_what_is_no_setting_is_a_prompt_and_what_cannot_be_drawn_is_not_re
     assert await house.desk.defaults(ann()) == {}
 
 
-async def test_only_a_command_with_its_name_is_imagined_with_its_flags(house: House) -> None:
-    assert await house.desk.imagined("/imagine prompt: a fox --n 2", None, nothing) == {"prompt": "a fox --n 2"}
-    assert await house.desk.imagined("prompt: a fox --n 2", None, nothing) == {"prompt": "\\prompt: a fox \\--n 2"}
+@pytest.mark.parametrize(
+    ("said", "prompt"),
+    [
+        ("/imagine prompt: a fox --n 2", "a fox --n 2"),
+        ("/imagine a fox --sede 2", "a fox --sede 2"),  # which is pointed out in the form
+        ("a fox --n 2", "a fox --n 2"),
+        ("a {red,blue} fox", "a {red,blue} fox"),
+        ("a fox --sede 2 --n 2", "a fox \\--sede 2 \\--n 2"),
+        ("a fox --n 99", "a fox \\--n 99"),
+        ("help", "\\help"),
+        ("settings", "\\settings"),
+        ("setting --n 2", "\\setting \\--n 2"),
+    ],
+)
+async def test_a_message_is_imagined_as_a_command_where_it_can_be_one(house: House, said: str, prompt: str) -> None:
+    assert await house.desk.imagined(said, None, nothing) == {"prompt": prompt}
 
 
 async def test_what_is_repeated_is_edited_with_its_repeats(house: House, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from PIL import Image
 
-from bot import command, recipe
+from bot import command, png, recipe
 from bot.errors import Told
+from bot.request import each_alone
 from bot.store import LocalStore
 from tests.conftest import environment, serving, until
 from tests.fakes.discord_forms import prefilled
@@ -392,11 +393,25 @@ async def test_where_discord_does_not_deliver_the_picture_people_are_asked_to_tr
     assert (await house.press(message, "Redraw")).pictures
 
 
+@pytest.fixture
+def noisy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Draw pictures that need more room than their recipes."""
+
+    def noise(request: ImageRequest) -> bytes:
+        return png.stamp(Image.effect_noise((256, 256), 90).convert("RGB"), request)
+
+    monkeypatch.setattr("tests.fakes.generator.plain", noise)
+
+
+SMALL = 30_000  # bytes: for less than such a picture, and more than a smaller one
+
+
+@pytest.mark.usefixtures("noisy")
 async def test_pictures_too_large_become_smaller_ones_whose_recipe_is_beside_them(house: House) -> None:
-    house.discord.attachment_size_limit = 100
+    house.discord.attachment_size_limit = SMALL
     message = await house.imagine("a `red` fox", n=10, seed=7)
     assert len(message.pictures) == 10
-    assert all(file.filename.endswith(".webp") and len(file.content) <= 100 for file in message.attachments)
+    assert all(file.filename.endswith(".webp") and len(file.content) <= SMALL for file in message.attachments)
     assert message.attachments[3].description == "a `red` fox"
     await house.forget()
     await house.press(message, "Vary 4")
@@ -436,9 +451,9 @@ def read_as_typed(details: Answer) -> str:
 
 
 async def smaller(house: House, words: str, n: int) -> Message:
-    """Draw two prompts so that their pictures do not fit a message."""
+    """Draw two prompts so that their pictures do not fit a message, and forget them."""
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("bot.discord_reply.LARGEST_REQUEST", 600)
+        patched.setattr("bot.discord_reply.LARGEST_REQUEST", SMALL * 2 * n)
         asked = await house.discord.imagine(house.url, {"prompt": f"{words[:1990]} {{a,b}}", "no": words, "n": n})
         assert asked.message
         message = await house.press(asked.message, f"Draw {2 * n} pictures")
@@ -448,6 +463,7 @@ async def smaller(house: House, words: str, n: int) -> Message:
     return message
 
 
+@pytest.mark.usefixtures("noisy")
 @pytest.mark.parametrize("words", ["x" * 1000, *LONG])
 async def test_what_stands_beside_smaller_pictures_is_whole(words: str, house: House) -> None:
     message = await smaller(house, words, 1)
@@ -456,8 +472,29 @@ async def test_what_stands_beside_smaller_pictures_is_whole(words: str, house: H
     assert (house.drawn[-1].prompt, house.drawn[-1].negative_prompt) == (second.prompt, second.negative_prompt)
 
 
-async def test_a_recipe_that_was_cut_off_draws_nothing_else(house: House) -> None:
-    message = await smaller(house, "x" * 2000, 5)  # with as many files as a message holds
+@pytest.mark.usefixtures("noisy")
+@pytest.mark.parametrize("words", LONG)
+async def test_a_recipe_that_was_cut_off_is_in_the_pictures(words: str, house: House) -> None:
+    message = await smaller(house, words, 5)  # with as many files as a message holds
+    assert message.embeds[-1]["description"].endswith("…")
+    lines = read_as_typed(await house.click(message, "Details")).splitlines()
+    assert [command.read(line) for line in lines[:10]] == each_alone(house.drawn)
+    await house.press(message, "Vary 3")
+    assert house.drawn[-1].prompt == house.drawn[0].prompt
+
+
+def stripped(webp: bytes) -> bytes:
+    """Return a picture as somebody hands it on who keeps only what can be seen."""
+    with Image.open(io.BytesIO(webp)) as image:
+        buffer = io.BytesIO()
+        image.save(buffer, "WEBP")
+    return buffer.getvalue()
+
+
+@pytest.mark.usefixtures("noisy")
+async def test_a_recipe_that_was_cut_off_and_is_lost_draws_nothing_else(house: House) -> None:
+    message = await smaller(house, "x" * 2000, 5)
+    message.attachments = [replace(file, content=stripped(file.content)) for file in message.attachments]
     for label in ("Redraw", "Details", "Edit"):
         assert "is cut off. Please type it again." in (await house.click(message, label)).read
     await house.click(message, "Delete")
@@ -465,10 +502,11 @@ async def test_a_recipe_that_was_cut_off_draws_nothing_else(house: House) -> Non
     assert message.deleted
 
 
+@pytest.mark.usefixtures("noisy")
 async def test_all_of_a_message_fits_one_request(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bot.discord_reply.LARGEST_REQUEST", 600)
+    monkeypatch.setattr("bot.discord_reply.LARGEST_REQUEST", 10 * SMALL)
     message = await house.imagine(n=10)
-    assert sum(len(file.content) for file in message.attachments) <= 600
+    assert sum(len(file.content) for file in message.attachments) <= 10 * SMALL
 
 
 # Cancelling
@@ -909,8 +947,8 @@ async def test_a_message_is_imagined_with_its_words_and_its_picture(house: House
     await house.restart()
     await house.outcome(await house.discord.submit(house.url, opened, {"Settings": "--strength 0.3"}))
     (request,) = house.drawn
-    assert (request.n, request.strength) == (1, 0.3)
-    assert request.prompt.endswith(" --n 2 {x}")
+    assert (request.n, request.strength) == (2, 0.3)
+    assert request.prompt.endswith(" {x}")
     assert house.generator.started_from[0]
 
 
@@ -1098,6 +1136,13 @@ async def test_hostile_words_go_through_every_door_unharmed(words: str, house: H
     assert all(answer.read for answer in wrong)
     await house.discord.autocomplete(house.url, {"style": words}, "style")
     assert not [ping for posted in house.discord.messages for ping in posted.pings if posted is not said]
+
+
+async def test_a_button_that_an_edit_has_taken_off_its_message_is_answered(house: House) -> None:
+    message = await house.imagine()
+    answer = await house.click(message, "Details", bare=True)
+    assert answer.seconds < 1
+    assert "/imagine a fox" in answer.told
 
 
 @pytest.mark.parametrize("custom_id", ["imagine:redraw:1:2:3", "x" * 100, "imagine:again:zz"])

@@ -20,7 +20,6 @@ from typer.testing import CliRunner
 
 from bot import __main__ as cli
 from bot import command, recipe
-from bot.command import HelpWanted
 from bot.errors import Told
 from bot.request import ImageRequest, Job, Picture, compose
 from bot.store import LocalStore
@@ -179,6 +178,7 @@ HOSTILE = [
     {"prompt": '"a fox"'},
     {"prompt": "狐 🦊 é"},
     {"prompt": "-"},
+    {"prompt": "settings"},
     {"negative_prompt": "blur, text"},
     {"negative_prompt": "--seed 9"},
     {"negative_prompt": '"blur"'},
@@ -251,10 +251,22 @@ def test_the_environment_may_name_the_model(monkeypatch: pytest.MonkeyPatch) -> 
     assert told("draw", "a fox") == "There is no model “dalle” here. There is: sketch."
 
 
-@pytest.mark.usefixtures("here")
-def test_help_is_asked_for_in_words_too() -> None:
-    result = run("draw", "help")
-    assert isinstance(result.exception, HelpWanted)
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("settings --n 4", "Only chat has settings; here, IMAGINE_MODEL names the model"),
+        ("Setting", "Only chat has settings"),
+        ("help", "imagine draw --help explains it all"),
+    ],
+)
+def test_what_speaks_to_the_bot_in_chat_is_answered_with_what_helps_here(here: Path, text: str, sentence: str) -> None:
+    answer = told("draw", text)
+    assert sentence in answer
+    assert list(here.iterdir()) == []
+    _, *literally = shlex.split(answer.rpartition(": ")[2])
+    first, *_ = run(*literally).stdout.splitlines()
+    assert recipe.of(here / first).prompt == text.partition(" ")[0]
 
 
 @pytest.mark.parametrize(

@@ -187,8 +187,25 @@ def test_a_file_that_is_not_there_is_refused_in_words(tmp_path: Path) -> None:
 def test_the_beginning_of_a_picture_is_enough() -> None:
     noise = Image.effect_noise((256, 256), 90).convert("RGB")
     assert recipe.inside(stamp(noise, FOX)[:2000]) == FOX
-    with pytest.raises(BadRequest, match="no recipe"):
-        recipe.inside(recipe.smaller(stamp(noise, FOX), 10**6))
+    assert recipe.inside(recipe.smaller(stamp(noise, FOX), 10**6)[:2000]) == FOX
+
+
+@settings(derandomize=True, max_examples=60, deadline=None)
+@given(REQUESTS)
+def test_any_request_comes_back_out_of_a_smaller_picture(request: ImageRequest) -> None:
+    assert recipe.inside(recipe.smaller(stamp(pixel(), request), 10**6)) == request
+
+
+def test_other_tools_find_the_recipe_of_a_smaller_picture_where_they_look() -> None:
+    with Image.open(io.BytesIO(recipe.smaller(stamp(pixel(), FOX), 10**6))) as image:
+        comment = image.getexif().get_ifd(0x8769)[0x9286]
+    assert comment == b"UNICODE\0" + recipe.text(FOX).encode("utf-16-be")
+
+
+@pytest.mark.parametrize("until", range(0, 60, 7))
+def test_a_smaller_picture_that_is_cut_off_is_refused_in_words(until: int) -> None:
+    with pytest.raises(BadRequest, match="that picture"):
+        recipe.inside(recipe.smaller(stamp(pixel(), FOX), 10**6)[:until])
 
 
 def test_pictures_of_one_request_are_put_together_again() -> None:
@@ -207,4 +224,5 @@ def test_a_picture_is_made_as_small_as_it_must_be() -> None:
     best, least = (len(recipe.smaller(png, limit)) for limit in (10**6, 1))
     assert least < len(recipe.smaller(png, (best + least) // 2)) <= (best + least) // 2 < best
     with Image.open(io.BytesIO(recipe.smaller(png, 1))) as image:
+        image.load()
         assert (image.format, image.size) == ("WEBP", (256, 256))

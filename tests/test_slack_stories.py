@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import shutil
 import time
 from contextlib import asynccontextmanager
@@ -215,13 +216,20 @@ async def test_a_month_later_all_buttons_work_though_we_remember_nothing(text: s
     assert message.deleted
 
 
-async def test_what_is_too_long_for_a_message_goes_without_what_it_can_do_without(house: House, slack: SlackServer) -> None:
-    slack.most_in_blocks = 12_000
-    message = await house.command(f"{'x' * 1900} --n 10")
+@pytest.mark.parametrize(("most", "carries"), [(100_000, True), (14_000, True), (12_000, False)])
+async def test_what_is_too_long_for_a_message_goes_without_what_it_can_do_without_longest(
+    most: int, house: House, slack: SlackServer, *, carries: bool
+) -> None:
+    slack.most_in_blocks = most
+    words = random.Random(7).choices("abcdefghij ", k=1900)  # noqa: S311
+    message = await house.command(f"{''.join(words)} --n 10")
     assert len(message.pictures) == 10
     assert message.via == "api"
     await house.click(message, "Redraw")
     assert len(house.drawn) == 2
+    house.forget()
+    await house.click(message, "Redraw")
+    assert len(house.drawn) == 2 + carries
 
 
 async def test_ten_long_prompts_fit_a_message_too(house: House, slack: SlackServer) -> None:
@@ -231,6 +239,20 @@ async def test_ten_long_prompts_fit_a_message_too(house: House, slack: SlackServ
         assert ack.message
         await slack.click(service.url, ack.message, "Draw 10 pictures")
     assert house.newest().via == "api"
+
+
+async def test_details_of_ten_long_commands_are_all_said(house: House, slack: SlackServer) -> None:
+    async with house.opened() as service:
+        ack = await slack.command(service.url, f"{'x ' * 970} {{a,b,c,d,e,f,g,h,i,j}} --no {'y' * 1990}")
+        assert ack.message
+        await slack.click(service.url, ack.message, "Draw 10 pictures")
+    slack.most_in_blocks = 12_000
+    house.forget()
+    told = len(house.told("U1"))
+    await house.click(house.newest(), "Details")
+    lines = [line for each in house.told("U1")[told:] for line in each.splitlines()]
+    assert [command.read(line.removeprefix("/imagine ")) for line in lines[:10]] == house.drawn
+    assert lines[10:] == ["The seeds, picture by picture: " + ", ".join(str(each.seed) for each in house.drawn)]
 
 
 async def test_others_may_go_on_but_not_delete_unless_they_look_after_all(house: House, slack: SlackServer) -> None:
@@ -705,6 +727,14 @@ async def test_a_command_that_somebody_wrote_is_imagined_as_one(said: str, house
     assert value(slack.modal, "prompt") == "a fox --n 2"
     await house.submit()
     assert (house.drawn[0].prompt, house.drawn[0].n) == ("a fox", 2)
+
+
+async def test_whom_a_message_is_addressed_to_is_not_imagined(house: House, slack: SlackServer) -> None:
+    message = slack.write("a fox")
+    message.text = "<@U0BOT> <@U3>: a fox beside &lt;@U3&gt; --n 2"
+    async with house.opened() as service:
+        await slack.message_shortcut(service.url, "imagine_this", message)
+    assert value(slack.modal, "prompt") == "a fox beside <@U3> --n 2"
 
 
 @pytest.mark.parametrize("forgotten", [False, True])

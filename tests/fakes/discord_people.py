@@ -134,11 +134,14 @@ class People(World):
             service_url, self._payload(begun, payloads.message_command(self, name, message, self._command_id))
         )
 
-    async def click(self, service_url: str, message: Message, button: str, **who: Any) -> Answer:
-        """Press a button, by its words or its custom_id."""
+    async def click(self, service_url: str, message: Message, button: str, *, bare: bool = False, **who: Any) -> Answer:
+        """Press a button, by its words or its custom_id; `bare` where an edit takes it off its message just then."""
         begun = self._begin(Kind.COMPONENT, **{"channel": self.channels[message.channel_id]} | who)
         begun.source = message
-        return await self.interact(service_url, self._payload(begun, payloads.press(message, button)))
+        payload = self._payload(begun, payloads.press(message, button))
+        if bare:
+            payload["message"]["components"] = []
+        return await self.interact(service_url, payload)
 
     async def submit(self, service_url: str, opened: Answer, typed: Mapping[str, Typed] | None = None, **who: Any) -> Answer:
         """Send off the modal that opened, some of its fields filled in otherwise."""
