@@ -261,6 +261,9 @@ TEXTS: Final[dict[str, str]] = {
     "I lack the permission {detail}. An admin can add it under OAuth & Permissions, then reinstall the app.": (
         "Mir fehlt die Berechtigung {detail}. Ein Admin kann sie unter OAuth & Permissions hinzufügen und die App neu installieren."
     ),
+    "I am no longer installed in this workspace. An admin of it can install me again.": (
+        "In diesem Workspace bin ich nicht mehr installiert. Seine Admins können mich wieder installieren."
+    ),
     "That channel is archived.": "Dieser Channel ist archiviert.",
     "That picture lies on another site. Please upload it to Slack.": (
         "Dieses Bild liegt auf einer anderen Seite. Bitte lade es in Slack hoch."

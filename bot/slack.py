@@ -17,7 +17,6 @@ from slack_bolt.async_app import AsyncApp
 from slack_bolt.authorization import AuthorizeResult
 from slack_bolt.response import BoltResponse
 from slack_sdk.signature import SignatureVerifier
-from slack_sdk.web.async_client import AsyncWebClient
 
 from bot import command, slack_blocks, slack_form, slack_reply
 from bot.actions import Action, Press
@@ -30,6 +29,7 @@ from bot.slack_blocks import escape
 from bot.slack_form import Form
 from bot.slack_people import People
 from bot.slack_reply import DRAWING, Line, Reply, post, preview_name, privately, respond, sent
+from bot.slack_tokens import Tokens, installed_in
 from bot.texts import Phrase, say
 from bot.upload import TYPES
 
@@ -68,7 +68,7 @@ TOO_SLOW: Final = Phrase("The form did not open in time. Please try again.")
 
 
 class Slack:
-    """One Slack app in one workspace."""
+    """One Slack app, in as many workspaces as have it."""
 
     def __init__(
         self,
@@ -83,9 +83,9 @@ class Slack:
         self._verifier = SignatureVerifier(signing_secret)
         self._desk = desk
         self.pace = Pace(STATUSES)
-        client = AsyncWebClient(token=token, base_url=api_url, session=session, retry_handlers=[])  # the courier retries
-        self._line = Line(client=client, session=session, store=desk.store)
-        self._people = People(client)
+        self._session = session
+        self._tokens = Tokens(desk.store, given=token, are_kept=False, session=session, api_url=api_url)
+        self._people = People(self._tokens.client)
         self.app = AsyncApp(
             signing_secret=signing_secret,
             request_verification_enabled=False,  # `verify` has done it, on the raw bytes
@@ -116,11 +116,14 @@ class Slack:
 
     def reply(self, job: Job, notes: Notes) -> Reply:
         """Return the way back to the person who made this job."""
-        return Reply(self._line, job, notes)
+        return Reply(self._line(job.reply_to.get("team", "")), job, notes)
 
     async def preview(self, job_id: str) -> bytes | None:
         """Return what can be seen so far of a job that is being drawn."""
-        return await self._line.store.file(preview_name(job_id))
+        return await self._desk.store.file(preview_name(job_id))
+
+    def _line(self, team: str) -> Line:
+        return Line(client=self._tokens.client(team), session=self._session, store=self._desk.store)
 
     # What comes in. Jobs are kept before anything is acknowledged.
 
@@ -276,7 +279,7 @@ class Slack:
             platform="slack",
             person=f"slack:{team}:{user}",
             reply_to={**address, "team": team, "user": user, "site": context["site"]},
-            language=await self._people.language(user),
+            language=await self._people.language(user, team),
             place=team,
         )
 
@@ -290,7 +293,7 @@ class Slack:
     async def _open(self, trigger_id: str, form: Form, caller: Caller) -> None:
         """Open the form. Raises `Told` where Slack did not."""
         view = slack_form.view(form, caller.reply_to, caller.language)
-        client = self._line.client
+        client = self._tokens.client(caller.place)
         if not await self._in_time(lambda: sent(client.views_open(trigger_id=trigger_id, view=view)), left(OPENING)):
             raise Told(TOO_SLOW)
 
@@ -298,14 +301,14 @@ class Slack:
         """Say something to a person alone, where they asked; return whether Slack took it."""
         address = caller.reply_to
         private = {"response_type": "ephemeral", **message}
-        if address.get("response_url") and await self._say(lambda: respond(self._line.session, address, private)):
+        if address.get("response_url") and await self._say(lambda: respond(self._session, address, private)):
             return True
-        return await self._say(lambda: sent(privately(self._line.client, address, **message)))
+        return await self._say(lambda: sent(privately(self._tokens.client(caller.place), address, **message)))
 
     async def _take_back(self, caller: Caller) -> None:
         """Delete the private words whose button was pressed."""
         url = caller.reply_to["response_url"]
-        await self._say(lambda: post(self._line.session, url, json={"delete_original": True}))
+        await self._say(lambda: post(self._session, url, json={"delete_original": True}))
 
     async def _say(self, call: Callable[[], Awaitable[Any]]) -> bool:
         return await self._in_time(call, left_to_answer(SAYING))
@@ -337,10 +340,9 @@ def _authorize(token: str) -> Callable[..., Awaitable[AuthorizeResult]]:
 
 def _team(context: Context) -> str:
     """Return where we are installed: in a workspace, or in a whole organisation, where Slack may not say which workspace."""
-    team = context.get("enterprise_id") if context.get("is_enterprise_install") else context.get("team_id")
-    if not team:
+    if not (team := installed_in(context)):
         raise KeyError("team_id")
-    return str(team)
+    return team
 
 
 def _pressed_in(body: Body, press: Press, value: str) -> dict[str, str]:
