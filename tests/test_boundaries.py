@@ -70,7 +70,7 @@ MAP: dict[str, tuple[set[str], set[str]]] = {
     "doctor.finding": (set(), set()),
     "doctor.setup": ({"doctor.finding", "slack", "discord", "status"}, {"aiohttp"}),
     "doctor.ask": ({"errors", "doctor.finding", "doctor.setup", "slack", "discord", "bot"}, {"aiohttp"}),
-    "doctor.slack": (DOCTOR | {"slack"}, set()),
+    "doctor.slack": (DOCTOR | {"slack", "slack_install"}, set()),
     "doctor.discord": (DOCTOR | {"discord", "manifest"}, set()),
     "doctor.places": (DOCTOR | {"doctor.slack", "doctor.discord", "status"}, set()),
     "doctor.modal": ({"doctor.finding", "doctor.setup", "slack", "discord"}, set()),
