@@ -79,6 +79,7 @@ ANSWERS: Final = 8  # seconds in which Modal says something, if it can be reache
 STOP_WITHIN: Final = 0.25  # seconds between two looks at whether a drawing is still wanted
 LOOK_AGAIN: Final = 2.0  # seconds between two looks at whether the GPU is awake
 
+# All that a secret must have. SLACK_CLIENT_ID and its secret are not among it: a secret made before them has to go on serving.
 CHAT: Final = ("SLACK_SIGNING_SECRET", "SLACK_BOT_TOKEN", "DISCORD_PUBLIC_KEY", "DISCORD_APPLICATION_ID", "DISCORD_BOT_TOKEN")
 WEIGHTS: Final = "/weights"
 COMPILED: Final = "/compiled"  # what one container has compiled, the next one finds: three minutes become half a minute
