@@ -274,8 +274,8 @@ TEXTS: Final[dict[str, str]] = {
     "That link has expired, was used before, or was begun in another browser. Please start again from here.": (
         "Dieser Link ist abgelaufen, wurde schon benutzt, oder ein anderer Browser hat damit angefangen. Bitte fang hier neu an."
     ),
-    "Slack takes each permission once, and soon. Please start again.": (
-        "Slack nimmt jede Erlaubnis einmal an, und nur bald. Bitte fang von vorn an."
+    "That permission was used before, or has expired. Please start again.": (
+        "Diese Erlaubnis wurde schon benutzt oder ist abgelaufen. Bitte fang von vorn an."
     ),
     "Slack does not answer just now. Please start again in a minute.": (
         "Slack antwortet gerade nicht. Bitte fang in einer Minute von vorn an."

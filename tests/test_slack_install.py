@@ -257,8 +257,8 @@ async def test_who_cancels_is_told_that_nothing_has_changed(service: Service, sl
 
 # What is wrong at Slack's, and what the admin reads.
 TROUBLES: dict[str, tuple[Callable[[SlackServer], object], str]] = {
-    "a code that was used": (lambda s: s.consent.spoil(used=True), "once, and soon"),
-    "a code that is old": (lambda s: s.consent.spoil(created=0.0), "once, and soon"),
+    "a code that was used": (lambda s: s.consent.spoil(used=True), "That permission was used before, or has expired."),
+    "a code that is old": (lambda s: s.consent.spoil(created=0.0), "That permission was used before, or has expired."),
     "another secret": (
         lambda s: setattr(s.consent, "client_secret", "x"),
         "has to check SLACK_CLIENT_ID and SLACK_CLIENT_SECRET",
@@ -314,7 +314,7 @@ async def test_no_secret_is_on_a_page_in_a_log_or_in_a_job(
     pages = [await browser.come_back(address) for _ in range(2)]
     used = slack.consent.allow(await browser.ask(), slack).replace(list(slack.consent.codes)[-1], code)
     pages.append(await browser.come_back(used))
-    assert "once, and soon" in pages[-1].text
+    assert "That permission was used before, or has expired." in pages[-1].text
     message = await drawn(slack, service)
     await slack.click(service.url, message, "Delete")
     await until(lambda: not service.desk_is_busy())
