@@ -8,7 +8,7 @@
 
 Three kinds of containers: `web` takes commands and stays awake; `courier` sees each job through and talks to people;
 `Generator` and `SmallGenerator` draw, one pool of GPUs for each model, and hold no secret at all. Now and then, `sweep`
-looks whether a job has fallen between them.
+looks whether a job has fallen between them, and `remind` sees that nothing is forgotten that is kept for good.
 
 Every container imports this file, and its image is all that it finds there. What one of them alone has installed is
 imported within its own functions, or under `light.imports()`. Nothing here may depend on the environment of whoever
@@ -74,11 +74,13 @@ COMMANDS: Final = 100  # at a time in one `web`: each takes milliseconds
 JOBS: Final = 200  # at a time in one `courier`: each mostly waits
 SWEEPING: Final = 2  # minutes between two looks for jobs that nobody carries
 LATE: Final = 1 * MINUTES  # after which whoever took a job has handed it over, has taken it back, or is no more
+REMEMBERING: Final = 30 * MINUTES  # two round trips for each person and workspace that something is kept of for good
 OWED: Final = 24 * 60 * MINUTES  # for so long a job is handed over again that no courier can see through
 ANSWERS: Final = 8  # seconds in which Modal says something, if it can be reached; its client would try for a minute
 LISTEN: Final = 2.0  # seconds to listen for a cancel before a look at whether whoever called has gone, and so on
 LOOK_AGAIN: Final = 2.0  # seconds between two looks at whether the GPU is awake
 
+# All that a secret must have. SLACK_CLIENT_ID and its secret are not among it: a secret made before them has to go on serving.
 CHAT: Final = ("SLACK_SIGNING_SECRET", "SLACK_BOT_TOKEN", "DISCORD_PUBLIC_KEY", "DISCORD_APPLICATION_ID", "DISCORD_BOT_TOKEN")
 WEIGHTS: Final = "/weights"
 COMPILED: Final = "/compiled"  # what one container has compiled, the next one finds: three minutes become half a minute
@@ -177,6 +179,12 @@ def _desk() -> "Desk":
 async def _hand_over(job: Job) -> None:
     """Hand a job to a courier; by its id, for the courier may be of the next version."""
     await Courier().carry.spawn.aio(job.id)
+
+
+@app.function(image=light, schedule=modal.Cron("0 4 * * *"), timeout=REMEMBERING, max_containers=1)
+async def remind() -> None:
+    """Read once a day what is never to be forgotten; at an hour, for a period begins anew with each deployment."""
+    await _store().read_forever()
 
 
 @app.function(

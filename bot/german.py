@@ -261,6 +261,37 @@ TEXTS: Final[dict[str, str]] = {
     "I lack the permission {detail}. An admin can add it under OAuth & Permissions, then reinstall the app.": (
         "Mir fehlt die Berechtigung {detail}. Ein Admin kann sie unter OAuth & Permissions hinzufügen und die App neu installieren."
     ),
+    "I am no longer installed in this workspace. An admin of it can install me again.": (
+        "In diesem Workspace bin ich nicht mehr installiert. Seine Admins können mich wieder installieren."
+    ),
+    "I am not installed in this workspace. An admin of it can install me: {url}": (
+        "In diesem Workspace bin ich nicht installiert. Seine Admins können mich installieren: {url}"
+    ),
+    "imagine is installed in {team}.": "imagine ist in {team} installiert.",
+    "Type this in any channel:": "Gib das in irgendeinem Kanal ein:",
+    "Nothing was installed.": "Es wurde nichts installiert.",
+    "Start again": "Von vorn anfangen",
+    "That link has expired, was used before, or was begun in another browser. Please start again from here.": (
+        "Dieser Link ist abgelaufen, wurde schon benutzt, oder ein anderer Browser hat damit angefangen. Bitte fang hier neu an."
+    ),
+    "That permission was used before, or has expired. Please start again.": (
+        "Diese Erlaubnis wurde schon benutzt oder ist abgelaufen. Bitte fang von vorn an."
+    ),
+    "Slack does not answer just now. Please start again in a minute.": (
+        "Slack antwortet gerade nicht. Bitte fang in einer Minute von vorn an."
+    ),
+    "Something went wrong on my side, and it is in my log. Please start again in a minute.": (
+        "Bei mir ist etwas schiefgegangen; es steht in meinem Protokoll. Bitte fang in einer Minute von vorn an."
+    ),
+    "Slack does not know this bot's app. Whoever runs it has to check SLACK_CLIENT_ID and SLACK_CLIENT_SECRET.": (
+        "Slack kennt die App dieses Bots nicht. Wer ihn betreibt, muss SLACK_CLIENT_ID und SLACK_CLIENT_SECRET prüfen."
+    ),
+    "You have not allowed it, so nothing has changed. If that was not meant, please start again.": (
+        "Du hast es nicht erlaubt, also ist alles wie vorher. War das ein Versehen, fang bitte von vorn an."
+    ),
+    "Slack did not allow it. Please start again, or ask whoever looks after your workspace.": (
+        "Slack hat es nicht erlaubt. Bitte fang von vorn an, oder frag, wer euren Workspace betreut."
+    ),
     "That channel is archived.": "Dieser Channel ist archiviert.",
     "That picture lies on another site. Please upload it to Slack.": (
         "Dieses Bild liegt auf einer anderen Seite. Bitte lade es in Slack hoch."

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import discord as discord_py
 import yaml
 
-from bot import slack
+from bot import slack, slack_install
 from bot.discord_commands import Translator, Tree
 
 if TYPE_CHECKING:
@@ -59,7 +59,10 @@ def for_slack(url: str = PLACEHOLDER) -> dict[str, Any]:
                 }
             ],
         },
-        "oauth_config": {"scopes": {"bot": list(slack.SCOPES)}},
+        "oauth_config": {
+            "redirect_urls": [f"{url.rstrip('/')}{slack_install.REDIRECT}"],
+            "scopes": {"bot": list(slack.SCOPES)},
+        },
         "settings": {
             "event_subscriptions": {"request_url": events, "bot_events": list(slack.EVENTS)},
             "interactivity": {"is_enabled": True, "request_url": events},

@@ -38,6 +38,10 @@ def check(environ: Mapping[str, str]) -> None:
     for variable, model in named(environ):
         if model not in ROWS:
             raise Told(f"{variable} names “{model}”, which is not a model here. There is: {', '.join(ROWS)}.")
+    if len(alone := missing(slack.OAUTH, environ)) == 1:
+        raise Told(
+            f"Set {alone[0]} too, or neither of {' and '.join(slack.OAUTH)}: Basic Information of your Slack app has both."
+        )
     _check_lists(environ)
     _check_styles(environ)
 
@@ -82,11 +86,14 @@ def _check_styles(environ: Mapping[str, str]) -> None:
 
 def in_slack(environ: Mapping[str, str], session: aiohttp.ClientSession, desk: Desk) -> slack.Slack | None:
     """Return Slack, or None where it lacks a secret."""
-    if missing(slack.ENVIRONMENT, environ):
+    if missing(slack.needed(environ), environ):
         return None
+    client_id, client_secret = (environ[name] for name in slack.OAUTH) if not missing(slack.OAUTH, environ) else ("", "")
     return slack.Slack(
         signing_secret=environ["SLACK_SIGNING_SECRET"],
-        token=environ["SLACK_BOT_TOKEN"],
+        token=environ.get("SLACK_BOT_TOKEN", ""),
+        client_id=client_id,
+        client_secret=client_secret,
         api_url=environ.get("SLACK_API_URL") or slack.API_URL,
         session=session,
         desk=desk,
@@ -114,7 +121,7 @@ def missing(names: Sequence[str], environ: Mapping[str, str]) -> list[str]:
 
 def states(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
     """Say of each platform whether it is on, and what it lacks."""
-    lacks = {"slack": missing(slack.ENVIRONMENT, environ), "discord": missing(discord.ENVIRONMENT, environ)}
+    lacks = {"slack": missing(slack.needed(environ), environ), "discord": missing(discord.ENVIRONMENT, environ)}
     return {name: f"off: set {', '.join(names)}" if names else "on" for name, names in lacks.items()}
 
 

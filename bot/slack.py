@@ -17,19 +17,20 @@ from slack_bolt.async_app import AsyncApp
 from slack_bolt.authorization import AuthorizeResult
 from slack_bolt.response import BoltResponse
 from slack_sdk.signature import SignatureVerifier
-from slack_sdk.web.async_client import AsyncWebClient
 
 from bot import command, slack_blocks, slack_form, slack_reply
 from bot.actions import Action, Press
 from bot.courier import Pace, attempt
 from bot.deadline import left, left_to_answer
 from bot.desk import Caller, Proposal
-from bot.errors import BadRequest, Stranger, Told, Undelivered
+from bot.errors import BadRequest, NotTaken, Stranger, Told, Undelivered
 from bot.request import Job, settings
 from bot.slack_blocks import escape
 from bot.slack_form import Form
+from bot.slack_install import INSTALL, Installing
 from bot.slack_people import People
 from bot.slack_reply import DRAWING, Line, Reply, post, preview_name, privately, respond, sent
+from bot.slack_tokens import Tokens, installed_in
 from bot.texts import Phrase, say
 from bot.upload import TYPES
 
@@ -54,21 +55,29 @@ SCOPES: Final = (
     *("commands", "chat:write", "files:write", "files:read", "channels:join", "im:write"),
     *("app_mentions:read", "im:history", "users:read"),
 )
-EVENTS: Final = ("app_mention", "message.im")
+OAUTH: Final = ("SLACK_CLIENT_ID", "SLACK_CLIENT_SECRET")  # both or none
+EVENTS: Final = ("app_mention", "message.im", "app_uninstalled", "tokens_revoked")
 THIS: Final = "imagine_this"  # the shortcut of a message
 NEW: Final = "imagine_new"  # the shortcut from anywhere
 
 STATUSES: Final = 35  # a minute: Slack takes 50 edits and more, and the outcomes come first
+READING: Final = 1.0  # seconds to look up a workspace's token
 OPENING: Final = 1.5  # seconds for a form to open
 SAYING: Final = 0.8  # seconds for words to one person, by one way
 SAID: Final = {None, "file_share", "thread_broadcast"}  # the subtypes of messages in which people say something
 
 UNHEARD: Final = BoltResponse(status=503, body="")  # where Slack does not take our words, its own say that something is wrong
+NOT_YET: Final = Phrase("I am not installed in this workspace. An admin of it can install me: {url}")
 TOO_SLOW: Final = Phrase("The form did not open in time. Please try again.")
 
 
+def needed(environ: Mapping[str, str]) -> Sequence[str]:
+    """Return the variables without which Slack is off: where admins install the app by OAuth, no token has to be copied."""
+    return ENVIRONMENT[:1] if all(environ.get(name) for name in OAUTH) else ENVIRONMENT
+
+
 class Slack:
-    """One Slack app in one workspace."""
+    """One Slack app, in as many workspaces as have it."""
 
     def __init__(
         self,
@@ -78,21 +87,25 @@ class Slack:
         session: aiohttp.ClientSession,
         desk: Desk,
         api_url: str = API_URL,
+        client_id: str = "",
+        client_secret: str = "",
     ) -> None:
-        """Take the desk, which takes orders."""
+        """Take the desk, which takes orders; with a client's id and secret, admins of any workspace may install the app."""
         self._verifier = SignatureVerifier(signing_secret)
         self._desk = desk
         self.pace = Pace(STATUSES)
-        client = AsyncWebClient(token=token, base_url=api_url, session=session, retry_handlers=[])  # the courier retries
-        self._line = Line(client=client, session=session, store=desk.store)
-        self._people = People(client)
+        self._session = session
+        self._tokens = Tokens(desk.store, given=token, are_kept=bool(client_id), session=session, api_url=api_url)
+        self._people = People(self._tokens.client)
+        self.installing = Installing(self._tokens, client_id, client_secret, SCOPES) if client_id else None
         self.app = AsyncApp(
             signing_secret=signing_secret,
             request_verification_enabled=False,  # `verify` has done it, on the raw bytes
             process_before_response=True,  # nothing happens after the answer
-            authorize=_authorize(token),  # bolt's own asks Slack first, out of our three seconds
+            # Bolt's own asks Slack first, out of our three seconds. It goes by the names of arguments, and knows no methods.
+            authorize=lambda context: self._authorize(context),  # noqa: PLW0108
         )
-        self.app.error(_unread)
+        self.app.error(self._failed)
         self.app.command(re.compile(""))(self._commanded)  # whatever the admin has called it
         self.app.action(re.compile(""))(self._pressed)
         self.app.shortcut(re.compile(f"{THIS}|{NEW}"))(self._asked_for_the_form)
@@ -100,6 +113,8 @@ class Slack:
         self.app.view(slack_form.CONFIRMED)(self._confirmed)
         self.app.event("app_mention")(self._written)
         self.app.event("message")(self._written)
+        self.app.event("app_uninstalled")(self._removed)
+        self.app.event("tokens_revoked")(self._removed)
 
     def verify(self, headers: Mapping[str, str], body: bytes) -> None:
         """Raise `Stranger` unless Slack signed this body in the last five minutes."""
@@ -116,11 +131,41 @@ class Slack:
 
     def reply(self, job: Job, notes: Notes) -> Reply:
         """Return the way back to the person who made this job."""
-        return Reply(self._line, job, notes)
+        return Reply(self._line(job.reply_to.get("team", "")), job, notes)
 
     async def preview(self, job_id: str) -> bytes | None:
         """Return what can be seen so far of a job that is being drawn."""
-        return await self._line.store.file(preview_name(job_id))
+        return await self._desk.store.file(preview_name(job_id))
+
+    def _line(self, team: str) -> Line:
+        return Line(client=self._tokens.client(team), session=self._session, store=self._desk.store)
+
+    # Whose request it is
+
+    async def _authorize(self, context: Context) -> AuthorizeResult:
+        """Let bolt go on where we have a token. Raises `Told` where we have none, or cannot find out in time."""
+        team = _team(context)
+        found = await attempt(self._token(team))
+        if isinstance(found, Exception):
+            raise NotTaken from found
+        if not found:
+            raise Told(NOT_YET, url=f"{context['site']}{INSTALL}")
+        return AuthorizeResult(enterprise_id=context.get("enterprise_id"), team_id=context.get("team_id"), bot_token=found)
+
+    async def _token(self, team: str) -> str | None:
+        async with asyncio.timeout(left(READING)):
+            return await self._tokens.of(team)
+
+    async def _failed(self, error: Exception, body: Body, context: Context, ack: Ack) -> BoltResponse:
+        """Say why nothing came of a request, where that can be said; bolt itself would say nothing."""
+        if not isinstance(error, Told):
+            raise error
+        said = {"text": escape(error.into(await self._people.language(context.get("user_id") or "", _team(context))))}
+        if "command" in body:
+            return await ack(**said)
+        address = {"response_url": body.get("response_url", "")}
+        private = {"response_type": "ephemeral", **said}
+        return await ack() if await self._say(lambda: respond(self._session, address, private)) else UNHEARD
 
     # What comes in. Jobs are kept before anything is acknowledged.
 
@@ -266,6 +311,13 @@ class Slack:
             await self._tell(caller, taken)
         return await ack()
 
+    async def _removed(self, ack: Ack, body: Body, context: Context) -> BoltResponse:
+        """Forget the token of a workspace that is rid of us; those of single people, which may be revoked too, we never had."""
+        event = body["event"]
+        if event["type"] == "app_uninstalled" or event["tokens"].get("bot"):
+            await self._tokens.forget(_team(context), body["event_time"])
+        return await ack()
+
     # What they have in common
 
     async def _caller(self, user: str, interaction: str, context: Context, address: Mapping[str, str]) -> Caller:
@@ -276,7 +328,7 @@ class Slack:
             platform="slack",
             person=f"slack:{team}:{user}",
             reply_to={**address, "team": team, "user": user, "site": context["site"]},
-            language=await self._people.language(user),
+            language=await self._people.language(user, team),
             place=team,
         )
 
@@ -290,7 +342,7 @@ class Slack:
     async def _open(self, trigger_id: str, form: Form, caller: Caller) -> None:
         """Open the form. Raises `Told` where Slack did not."""
         view = slack_form.view(form, caller.reply_to, caller.language)
-        client = self._line.client
+        client = self._tokens.client(caller.place)
         if not await self._in_time(lambda: sent(client.views_open(trigger_id=trigger_id, view=view)), left(OPENING)):
             raise Told(TOO_SLOW)
 
@@ -298,14 +350,14 @@ class Slack:
         """Say something to a person alone, where they asked; return whether Slack took it."""
         address = caller.reply_to
         private = {"response_type": "ephemeral", **message}
-        if address.get("response_url") and await self._say(lambda: respond(self._line.session, address, private)):
+        if address.get("response_url") and await self._say(lambda: respond(self._session, address, private)):
             return True
-        return await self._say(lambda: sent(privately(self._line.client, address, **message)))
+        return await self._say(lambda: sent(privately(self._tokens.client(caller.place), address, **message)))
 
     async def _take_back(self, caller: Caller) -> None:
         """Delete the private words whose button was pressed."""
         url = caller.reply_to["response_url"]
-        await self._say(lambda: post(self._line.session, url, json={"delete_original": True}))
+        await self._say(lambda: post(self._session, url, json={"delete_original": True}))
 
     async def _say(self, call: Callable[[], Awaitable[Any]]) -> bool:
         return await self._in_time(call, left_to_answer(SAYING))
@@ -323,24 +375,11 @@ async def _done(call: Callable[[], Awaitable[Any]]) -> None:
     await call()
 
 
-async def _unread(error: Exception) -> BoltResponse:
-    """Let whoever has called bolt say what has gone wrong: bolt would say nothing."""
-    raise error
-
-
-def _authorize(token: str) -> Callable[..., Awaitable[AuthorizeResult]]:
-    async def authorize(enterprise_id: str | None, team_id: str | None, **_: Any) -> AuthorizeResult:
-        return AuthorizeResult(enterprise_id=enterprise_id, team_id=team_id, bot_token=token)
-
-    return authorize
-
-
 def _team(context: Context) -> str:
     """Return where we are installed: in a workspace, or in a whole organisation, where Slack may not say which workspace."""
-    team = context.get("enterprise_id") if context.get("is_enterprise_install") else context.get("team_id")
-    if not team:
+    if not (team := installed_in(context)):
         raise KeyError("team_id")
-    return str(team)
+    return team
 
 
 def _pressed_in(body: Body, press: Press, value: str) -> dict[str, str]:

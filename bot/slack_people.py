@@ -17,9 +17,11 @@ from bot.slack_reply import sent
 from bot.texts import ENGLISH, language
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from slack_sdk.web.async_client import AsyncWebClient
+
+    Somebody = tuple[str, str]  # a workspace, and who in it
 
 log: Final = logging.getLogger(__name__)
 
@@ -40,24 +42,26 @@ class Person:
 
 
 class People:
-    """Knows the people of a workspace, and asks Slack about those it does not know."""
+    """Knows the people of all workspaces, and asks Slack about those it does not know."""
 
-    def __init__(self, client: AsyncWebClient) -> None:
+    def __init__(self, client: Callable[[str], AsyncWebClient]) -> None:
+        """Take what returns the client of a workspace."""
         self._client = client
-        self._known: dict[str, Person] = {}
-        self._asking: dict[str, asyncio.Task[Person]] = {}
+        self._known: dict[Somebody, Person] = {}
+        self._asking: dict[Somebody, asyncio.Task[Person]] = {}
 
-    async def language(self, user: str) -> str:
+    async def language(self, user: str, team: str) -> str:
         """Return the language to talk to somebody in; a command or a press does not say.
 
         Only a stranger waits for it, the first time; in a crowd of strangers, most are talked to in English instead.
         """
-        known = self._known.get(user)
-        crowded = len(self._asking) >= AT_A_TIME and user not in self._asking
+        who = team, user
+        known = self._known.get(who)
+        crowded = len(self._asking) >= AT_A_TIME and who not in self._asking
         if known is None:
-            return ENGLISH if crowded else (await self._about(user)).language
+            return ENGLISH if crowded else (await self._about(who)).language
         if time.monotonic() >= known.until and not crowded:
-            self._ask(user)  # for the next time
+            self._ask(who)  # for the next time
         return known.language
 
     async def is_moderator(self, user: str, team: str) -> bool:
@@ -65,40 +69,42 @@ class People:
 
         Raises `NotTaken` where Slack does not say: an admin is not to be told that only admins may.
         """
-        about = await self._about(user)
+        who = team, user
+        about = await self._about(who)
         if about.looks_after is None:
-            about = await asyncio.shield(self._ask(user))
+            about = await asyncio.shield(self._ask(who))
         if about.looks_after is None:
             raise NotTaken
         return team in about.looks_after
 
-    async def _about(self, user: str) -> Person:
-        known = self._known.get(user)
+    async def _about(self, who: Somebody) -> Person:
+        known = self._known.get(who)
         if known and time.monotonic() < known.until:
             return known
-        return await asyncio.shield(self._ask(user))
+        return await asyncio.shield(self._ask(who))
 
-    def _ask(self, user: str) -> asyncio.Task[Person]:
-        if user not in self._asking:  # all who want to know at once share one question
-            self._asking[user] = asyncio.create_task(self._asked(user))
-        return self._asking[user]
+    def _ask(self, who: Somebody) -> asyncio.Task[Person]:
+        if who not in self._asking:  # all who want to know at once share one question
+            self._asking[who] = asyncio.create_task(self._asked(who))
+        return self._asking[who]
 
-    async def _asked(self, user: str) -> Person:
+    async def _asked(self, who: Somebody) -> Person:
         try:
-            person = await self._answered(user)
+            person = await self._answered(who)
         finally:
-            del self._asking[user]
+            del self._asking[who]
         if len(self._known) >= MOST:
             self._known.clear()
-        self._known[user] = person
+        self._known[who] = person
         return person
 
-    async def _answered(self, user: str) -> Person:
-        call = sent(self._client.users_info(user=user, include_locale=True))
+    async def _answered(self, who: Somebody) -> Person:
+        team, user = who
+        call = sent(self._client(team).users_info(user=user, include_locale=True))
         answer = await attempt(asyncio.wait_for(call, PATIENCE))
         if isinstance(answer, Exception):
             log.info("nothing is known of somebody: %r", answer)
-            before = self._known.get(user)
+            before = self._known.get(who)
             looks_after = frozenset[str]() if isinstance(answer, Refused) else None  # what it refuses, it will not say later
             return Person(before.language if before else ENGLISH, looks_after, time.monotonic() + UNKNOWN_FOR)
         about: Mapping[str, Any] = answer["user"]

@@ -49,6 +49,7 @@ TRY_AGAIN: Final = {
     "team_added_to_org",
 }
 TOO_LONG: Final = {"msg_blocks_too_long", "msg_too_long"}
+NOT_INSTALLED: Final = "not_installed"  # our own word, where Slack was not asked
 GONE: Final = {"message_not_found", "file_not_found", "file_deleted"}
 DRAWING: Final = Phrase("Drawing · {how}")
 POSTING: Final = Phrase("done, posting")
@@ -57,12 +58,14 @@ NOT_HERE: Final = Phrase("I could not post it here.")
 NOT_DELETED: Final = Phrase("Slack did not let me delete all of it. An admin of the workspace can.")
 KEPT: Final = Phrase("Your picture is drawn, but I could not post it. An admin can fetch it: `imagine show {id}`.")
 INVITE: Final = Phrase("I am not in this channel. Invite me with `/invite`, and I can post pictures here.")
+REMOVED: Final = Phrase("I am no longer installed in this workspace. An admin of it can install me again.")
 HINTS: Final = {
     **dict.fromkeys(("not_in_channel", "channel_not_found"), INVITE),
     "missing_scope": Phrase(
         "I lack the permission {detail}. An admin can add it under OAuth & Permissions, then reinstall the app."
     ),
     "is_archived": Phrase("That channel is archived."),
+    **dict.fromkeys((NOT_INSTALLED, "account_inactive", "token_revoked"), REMOVED),
 }
 
 

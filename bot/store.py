@@ -121,6 +121,9 @@ class Store(Protocol):
     async def recall(self, name: str) -> str | None:
         """Return what was last written down under a name."""
 
+    async def erase(self, name: str) -> None:
+        """Forget what was written down under a name, if anything was."""
+
     async def first(self, name: str, who: str) -> str:
         """Return who was the first to ask with this name."""
 
@@ -268,6 +271,9 @@ class LocalStore:
         # the clock of each runs out over all the others.
         found = await self._in_thread(lambda: self._database.execute(query, (name,)).fetchone())
         return found[0] if found else None
+
+    async def erase(self, name: str) -> None:
+        await self._write(lambda database: database.execute("DELETE FROM papers WHERE name = ?", (name,)))
 
     async def first(self, name: str, who: str) -> str:
         insert = "INSERT INTO papers (name, text, made, forever) VALUES (?, ?, ?, 0) ON CONFLICT (name) DO NOTHING"
@@ -517,12 +523,21 @@ class ModalStore:
         return frozenset([name async for name in self._waiting.keys.aio()])
 
     async def remember(self, name: str, text: str, *, forever: bool = False) -> None:
-        del forever  # all of Modal's entries are forgotten seven days after they were last read or written
-        await self._jobs.put.aio(f"paper {name}", text)
+        marks = [self._jobs.put.aio(_forever(name), "")] if forever else []
+        await asyncio.gather(self._jobs.put.aio(f"paper {name}", text), *marks)
 
     async def recall(self, name: str) -> str | None:
         text: str | None = await self._jobs.get.aio(f"paper {name}")
         return text
+
+    async def erase(self, name: str) -> None:
+        await asyncio.gather(*(self._jobs.pop.aio(key, None) for key in (f"paper {name}", _forever(name))))
+
+    async def read_forever(self) -> None:
+        """Read what is to be remembered forever: Modal forgets what nobody has read or written for seven days."""
+        marks = [key async for key in self._jobs.keys.aio() if key.startswith(_forever(""))]
+        for mark in marks:
+            await asyncio.gather(self._jobs.get.aio(mark), self.recall(mark.removeprefix(_forever(""))))
 
     async def first(self, name: str, who: str) -> str:
         taken = await self._jobs.put.aio(f"once {name}", who, skip_if_exists=True)
@@ -571,6 +586,10 @@ class ModalStore:
 
 def _cancelled(job_id: str) -> str:
     return f"cancelled {job_id}"
+
+
+def _forever(name: str) -> str:
+    return f"forever {name}"
 
 
 def _replay(log: Sequence[Mapping[str, Any]]) -> Record:

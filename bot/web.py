@@ -13,7 +13,7 @@ from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, M
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 from urllib.parse import urlsplit
 
 from fastapi import FastAPI, HTTPException, Query, Request, Response
@@ -22,6 +22,7 @@ from fastapi.responses import HTMLResponse, JSONResponse
 from fastapi.sse import EventSourceResponse
 from pydantic import BaseModel, Field
 from slack_bolt.adapter.fastapi.async_handler import AsyncSlackRequestHandler
+from slack_bolt.adapter.starlette.async_handler import to_async_bolt_request, to_starlette_response
 
 from bot import __version__, command, deadline, page, texts, upload
 from bot.desk import Caller
@@ -29,6 +30,10 @@ from bot.discord import Discord
 from bot.errors import BadRequest, Stranger, Told
 from bot.request import JOB_ID
 from bot.slack import Slack
+from bot.slack_install import INSTALL, REDIRECT, Installing
+
+if TYPE_CHECKING:
+    from slack_bolt.request.async_request import AsyncBoltRequest
 
 LARGEST: Final = 1_000_000  # bytes: no command of either platform comes near
 SLOWEST: Final = 5  # seconds for a body to arrive
@@ -77,6 +82,8 @@ def create(open_parts: Callable[[], AbstractAsyncContextManager[Parts]]) -> Fast
     app.add_exception_handler(BadRequest, _bad_request)
     app.add_exception_handler(RequestValidationError, lambda _request, _error: Response(status_code=422))
     app.add_route("/slack/events", slack_events, ["POST"])  # they read the request themselves, and need nothing of FastAPI's
+    app.add_route(INSTALL, slack_install, ["GET"])
+    app.add_route(REDIRECT, slack_oauth_redirect, ["GET"])
     app.add_route("/discord/interactions", discord_interactions, ["POST"])
     app.get("/health")(health)
     app.get("/pictures/{job_id}/{index}.png")(picture)
@@ -106,6 +113,16 @@ async def slack_events(request: Request) -> Response:
     except UNREADABLE as error:  # what Slack sends has a shape, which bolt and we rely on
         log.exception("an interaction could not be read, though it is signed")
         raise BadRequest("not an interaction: {error}", error=type(error).__name__) from error
+
+
+async def slack_install(request: Request) -> Response:
+    """Send an admin to Slack, to install the app. https://docs.slack.dev/authentication/installing-with-oauth"""
+    return to_starlette_response(await _installing(request).handle_installation(_from_browser(request)))
+
+
+async def slack_oauth_redirect(request: Request) -> Response:
+    """Take the admin whom Slack sends back."""
+    return to_starlette_response(await _installing(request).handle_callback(_from_browser(request)))
 
 
 async def discord_interactions(request: Request) -> Response:
@@ -224,6 +241,14 @@ def _on(platform: T | None) -> T:
     if platform is None:
         raise HTTPException(HTTPStatus.NOT_FOUND)
     return platform
+
+
+def _installing(request: Request) -> Installing:
+    return _on(_on(_parts(request).slack).installing)
+
+
+def _from_browser(request: Request) -> AsyncBoltRequest:
+    return to_async_bolt_request(request, b"", {"language": page.spoken(request.headers.get("accept-language", ""))})
 
 
 def _page(request: Request) -> page.Page:

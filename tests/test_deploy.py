@@ -87,7 +87,7 @@ def deployment(tmp_path_factory: pytest.TempPathFactory) -> Deployment:
     return deployed(tmp_path_factory.mktemp("home"))
 
 
-FUNCTIONS = ["Courier.*", "Generator.*", "SmallGenerator.*", "fetch", "sweep", "tell_discord", "web"]
+FUNCTIONS = ["Courier.*", "Generator.*", "SmallGenerator.*", "fetch", "remind", "sweep", "tell_discord", "web"]
 WITH_CHAT = ["Courier.*", "tell_discord", "web"]
 GENERATORS = ["Generator.*", "SmallGenerator.*"]
 WITH_DIFFUSERS = [*GENERATORS, "fetch"]
@@ -129,6 +129,10 @@ def test_somebody_looks_every_other_minute_for_what_nobody_carries(deployment: D
     assert sweep.schedule.period.minutes == 2
     assert sweep.autoscaler_settings.max_containers == 1
     assert sweep.autoscaler_settings.scaledown_window == 2  # it is paid for as long as it is up
+
+
+def test_what_is_kept_for_good_is_read_every_day(deployment: Deployment) -> None:
+    assert deployment.function("remind").schedule.cron.cron_string == "0 4 * * *"  # Modal forgets after seven days without
 
 
 @pytest.mark.parametrize("model", ROWS)

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from tests.fakes.discord import DiscordServer
     from tests.fakes.slack import SlackServer
 
-SECRETS = ("SLACK_SIGNING_SECRET", "SLACK_BOT_TOKEN", "DISCORD_BOT_TOKEN")
+SECRETS = ("SLACK_SIGNING_SECRET", "SLACK_BOT_TOKEN", "SLACK_CLIENT_SECRET", "DISCORD_BOT_TOKEN")
 XOXP, XAPP, XOXE = "xoxp-1-2-fake", "xapp-1-A0APP-fake", "xoxe.xoxb-1-fake"
 MINUTE = 60  # seconds
 
@@ -174,6 +174,16 @@ MISTAKES: dict[str, tuple[Callable[[Patient], object], str, str]] = {
         lambda p: p.give("SLACK_BOT_TOKEN", p.slack.signing_secret),
         "SLACK_BOT_TOKEN holds a Slack signing secret",
         "Bot User OAuth Token",
+    ),
+    "a client's ID alone": (
+        lambda p: p.give("SLACK_CLIENT_ID", "1.2"),
+        "SLACK_CLIENT_SECRET is not set.",
+        "Basic Information › App Credentials › Client Secret",
+    ),
+    "a client's secret alone": (
+        lambda p: p.give("SLACK_CLIENT_SECRET", "c0" * 16),
+        "SLACK_CLIENT_ID is not set.",
+        "Basic Information › App Credentials › Client ID",
     ),
     # Slack: the app
     "another token": (
@@ -584,3 +594,43 @@ async def test_is_content_where_nothing_is_wrong(stranger: Patient) -> None:
     lines: list[str] = []
     assert await doctor.run(stranger.environ, url=None, channel=None, say=lines.append) == 0
     assert lines[-1] == "Nothing wrong was found."
+
+
+def installable(patient: Patient) -> dict[str, str]:
+    """Return the variables of a bot that admins install by OAuth, and that was given no token."""
+    consent = patient.slack.consent
+    oauth = {"SLACK_CLIENT_ID": consent.client_id, "SLACK_CLIENT_SECRET": consent.client_secret}
+    return patient.environ | oauth | {"SLACK_BOT_TOKEN": ""}
+
+
+async def test_an_app_that_admins_install_needs_no_token(stranger: Patient, tmp_path: Path) -> None:
+    stranger.environ = installable(stranger)
+    async with serving(tmp_path, stranger.environ) as service:
+        stranger.url = service.url
+        stranger.discord.interactions_endpoint_url = f"{service.url}/discord/interactions"
+        await _loaded(service)
+        found = await stranger.findings()
+    assert wrong(found) == []
+    assert only(found, "lets admins install the app.").what.startswith(f"{service.url}/slack/install")
+    assert only(found, "SLACK_CLIENT_SECRET looks like a Slack client secret").ok
+    assert not [finding for finding in found if "SLACK_BOT_TOKEN" in finding.what]
+
+
+@pytest.mark.parametrize(
+    ("there", "words"),
+    [
+        ({"SLACK_CLIENT_ID": ""}, "/slack/oauth_redirect is not there, so nobody can install the app by it."),
+        ({"SLACK_CLIENT_ID": "1.2"}, "/slack/install installs another app than that of SLACK_CLIENT_ID."),
+    ],
+)
+async def test_a_bot_that_is_set_up_otherwise_than_here_is_found(
+    there: dict[str, str], words: str, stranger: Patient, tmp_path: Path
+) -> None:
+    token = stranger.environ["SLACK_BOT_TOKEN"]
+    stranger.environ = installable(stranger)
+    async with serving(tmp_path, stranger.environ | {"SLACK_BOT_TOKEN": token} | there) as service:
+        stranger.url = service.url
+        stranger.discord.interactions_endpoint_url = f"{service.url}/discord/interactions"
+        await _loaded(service)
+        [line] = wrong(await stranger.findings())
+    assert words in line

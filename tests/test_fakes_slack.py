@@ -6,6 +6,7 @@ import json
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs, urlencode, urlsplit
 
 import aiohttp
 import pytest
@@ -434,3 +435,39 @@ async def test_response_urls_of_private_words_replace_and_delete_them(
         await http.post(ack.response_url, json={"delete_original": True})
     assert message.deleted
     assert not slack.violations
+
+
+def asking(slack: SlackServer, **other: str) -> str:
+    """Return the address of the page on which an admin is asked."""
+    wanted = {"client_id": slack.consent.client_id, "scope": "commands,chat:write", "state": "x"} | other
+    return f"{slack.root}/oauth/v2/authorize?{urlencode(wanted)}"
+
+
+async def test_a_token_opens_the_workspace_that_it_is_of(slack: SlackServer) -> None:
+    slack.redirect_urls = ["https://app.example.com/back"]
+    other = slack.neighbour(team_id="T0OTHER")
+    back = slack.consent.allow(asking(slack), other)
+    assert back.startswith("https://app.example.com/back?code=")
+    code = parse_qs(urlsplit(back).query)["code"][0]
+    about = slack.consent.client_id, slack.consent.client_secret
+    async with aiohttp.ClientSession() as session:
+
+        async def call(method: str, authorization: str, **sent: str) -> dict[str, Any]:
+            headers = {"Authorization": authorization}
+            async with session.post(f"{slack.url}{method}", data=sent, headers=headers) as response:
+                answer: dict[str, Any] = await response.json()
+            return answer
+
+        granted = await call("oauth.v2.access", aiohttp.encode_basic_auth(*about), code=code)
+        again = await call("oauth.v2.access", aiohttp.encode_basic_auth(*about), code=code)
+        whose = [await call("auth.test", f"Bearer {token}") for token in (granted["access_token"], slack.token, "xoxb-x")]
+    assert granted["scope"] == "chat:write,commands"
+    assert again["error"] == "code_already_used"
+    assert [each.get("team_id") for each in whose] == ["T0OTHER", "T0TEAM", None]
+
+
+@pytest.mark.parametrize("other", [{"client_id": "1.2"}, {"scope": "admin"}, {"state": ""}, {"user_scope": "search:read"}])
+async def test_an_app_that_asks_wrongly_is_shown_an_error(other: dict[str, str], slack: SlackServer) -> None:
+    slack.redirect_urls = ["https://app.example.com/back"]
+    with pytest.raises(AssertionError, match="would be refused"):
+        slack.consent.allow(asking(slack, **other), slack)

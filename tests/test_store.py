@@ -290,6 +290,16 @@ async def test_a_paper_is_what_was_last_written_on_it(reopened: Opener) -> None:
         assert await store.recall("defaults ann") == "zwei 🦊"
 
 
+async def test_a_paper_that_was_erased_is_gone(reopened: Opener) -> None:
+    async with reopened() as store:
+        await store.remember("slack T1", "one", forever=True)
+        await store.remember("slack T2", "two", forever=True)
+        await store.erase("slack T1")
+        await store.erase("slack T1")
+    async with reopened() as store:
+        assert [await store.recall(name) for name in ("slack T1", "slack T2")] == [None, "two"]
+
+
 async def test_only_the_first_of_many_is_the_first(store: Store) -> None:
     told = await asyncio.gather(*(store.first("a press", f"{number}") for number in range(50)))
     assert len(set(told)) == 1
@@ -642,6 +652,19 @@ async def test_a_cancel_that_is_not_written_down_is_not_taken(far: Far) -> None:
     far.server.down = {"DictUpdate"}
     with pytest.raises(modal.exception.Error):
         await far.store.cancel(a_job().id)
+
+
+async def test_what_is_for_good_outlives_weeks_in_which_nobody_asks_for_it(far: Far) -> None:
+    await far.store.remember("proposal", "a")
+    await far.store.remember("defaults", "b", forever=True)
+    await far.store.remember("slack T1", "c", forever=True)
+    await far.store.erase("slack T1")
+    far.server.a_week_passes()
+    for _ in range(3):
+        await far.store.read_forever()
+        far.server.a_week_passes()
+    assert [await far.store.recall(name) for name in ("proposal", "defaults", "slack T1")] == [None, "b", None]
+    assert [name async for name in far.jobs.keys.aio() if "slack" in name] == []
 
 
 async def test_a_job_that_is_over_takes_no_memory(far: Far) -> None:

@@ -49,7 +49,7 @@ async def address(setup: Setup) -> AsyncIterator[Finding]:
     yield clock(f"{setup.url}'s", answer)
     if (model := answer.fields.get("model")) and not model.get("loaded"):
         yield wrong(f"The model {model.get('name')} is not loaded.", "Wait a minute; if it stays so, the bot's log says why.")
-    for platform in [name for name, names in PLATFORMS.items() if setup.holds(*names)]:
+    for platform in [name for name in PLATFORMS if setup.holds(*setup.needs(name))]:
         if (state := platforms.get(platform.lower(), "off")) == "on":
             async for finding in DOORS[platform](setup):
                 yield finding

@@ -15,11 +15,14 @@ if TYPE_CHECKING:
     import aiohttp
 
 PLATFORMS: Final = {"Slack": slack.ENVIRONMENT, "Discord": discord.ENVIRONMENT}
+PAIRS: Final = {"Slack": slack.OAUTH}  # both or none
 SLACK_APP: Final = "api.slack.com/apps › your app › "
 DISCORD_APP: Final = "discord.com/developers/applications › your application › "
 REINSTALL: Final = SLACK_APP + "OAuth & Permissions › Reinstall to Workspace; copy the new Bot User OAuth Token."
 
 SLACK_SIGNS: Final = "a Slack signing secret (32 hexadecimal digits)"
+SLACK_CLIENT: Final = "a Slack client ID (two numbers with a dot between)"
+SLACK_PROVES: Final = "a Slack client secret (32 hexadecimal digits)"
 SLACK_BOT: Final = "a Slack bot token (xoxb-…)"
 SLACK_EXPIRING: Final = "a Slack token that expires (xoxe…)"
 DISCORD_KEY: Final = "a Discord public key (64 hexadecimal digits)"
@@ -27,6 +30,8 @@ DISCORD_ID: Final = "a Discord application ID (17 to 20 digits)"
 DISCORD_BOT: Final = "a Discord bot token (three parts with dots between)"
 LOOKS: Final = {
     SLACK_SIGNS: r"[0-9a-f]{32}",
+    SLACK_CLIENT: r"[0-9]+\.[0-9]+",
+    SLACK_PROVES: r"[0-9a-f]{32}",
     SLACK_BOT: r"xoxb-[0-9A-Za-z-]+",
     SLACK_EXPIRING: r"xoxe[.-].+",
     "a Slack user token (xoxp-…)": r"xoxp-.+",
@@ -39,6 +44,8 @@ LOOKS: Final = {
 VARIABLES: Final = {  # what each holds, and where it is
     "SLACK_SIGNING_SECRET": (SLACK_SIGNS, SLACK_APP + "Basic Information › App Credentials › Signing Secret › Show"),
     "SLACK_BOT_TOKEN": (SLACK_BOT, SLACK_APP + "OAuth & Permissions › Bot User OAuth Token (there once the app is installed)"),
+    "SLACK_CLIENT_ID": (SLACK_CLIENT, SLACK_APP + "Basic Information › App Credentials › Client ID"),
+    "SLACK_CLIENT_SECRET": (SLACK_PROVES, SLACK_APP + "Basic Information › App Credentials › Client Secret › Show"),
     "DISCORD_PUBLIC_KEY": (DISCORD_KEY, DISCORD_APP + "General Information › Public Key"),
     "DISCORD_APPLICATION_ID": (DISCORD_ID, DISCORD_APP + "General Information › Application ID"),
     "DISCORD_BOT_TOKEN": (DISCORD_BOT, DISCORD_APP + "Bot › Reset Token"),
@@ -65,7 +72,11 @@ class Setup:
 
     def holds(self, *names: str) -> bool:
         """Say whether these variables can be what they should be, so that it makes sense to use them."""
-        return all(_kind(self.environ.get(name, "")) == VARIABLES[name][0] for name in names)
+        return all(re.fullmatch(LOOKS[VARIABLES[name][0]], self.environ.get(name, "")) for name in names)
+
+    def needs(self, platform: str) -> Sequence[str]:
+        """Return the variables without which a platform is off."""
+        return slack.needed(self.environ) if platform == "Slack" else PLATFORMS[platform]
 
     @property
     def is_local(self) -> bool:
@@ -76,17 +87,20 @@ class Setup:
 async def variables(setup: Setup) -> AsyncIterator[Finding]:
     """See whether every variable is there, and holds what it should."""
     for platform, names in PLATFORMS.items():
-        if not any(setup.environ.get(name) for name in names):
+        pair = PAIRS.get(platform, ())
+        given = [name for name in (*names, *pair) if setup.environ.get(name)]
+        if not given:
             yield unknown(f"{platform} is not set up here, and was skipped.", f"Set {', '.join(names)}; README.md says how.")
             continue
-        for name in names:
+        whole = pair if set(pair) & set(given) else ()
+        for name in dict.fromkeys((*setup.needs(platform), *given, *whole)):
             yield _variable(name, setup.environ.get(name, ""))
 
 
 def _variable(name: str, value: str) -> Finding:
     wanted, where = VARIABLES[name]
     kind = _kind(value)
-    if kind == wanted:
+    if re.fullmatch(LOOKS[wanted], value):
         return right(f"{name} looks like {wanted}.")
     if not value:
         return wrong(f"{name} is not set.", f"Copy it from {where}.")

@@ -8,8 +8,9 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from http import HTTPStatus
 from typing import Final
+from urllib.parse import parse_qs, urlsplit
 
-from bot import slack
+from bot import slack, slack_install
 from bot.doctor.ask import Answer, ask, ask_slack, clock, not_refused
 from bot.doctor.finding import Finding, right, unknown, wrong
 from bot.doctor.setup import REINSTALL, SLACK_APP, TOKEN_ERRORS, VARIABLES, Setup
@@ -82,6 +83,21 @@ async def door(setup: Setup) -> AsyncIterator[Finding]:
         yield wrong(f"{where} took {answer.seconds:.1f} s; Slack waits for {ACKNOWLEDGED}.", fix)
     else:
         yield right(f"{where} takes what SLACK_SIGNING_SECRET signs, and refuses forgeries.")
+    if setup.holds(*slack.OAUTH):
+        yield await _way_in(setup)
+
+
+async def _way_in(setup: Setup) -> Finding:
+    """See that an admin who wants to install the app is sent to Slack, and would be let in again."""
+    where, back = f"{setup.url}{slack_install.INSTALL}", f"{setup.url}{slack_install.REDIRECT}"
+    there, here = await ask(setup, "GET", where), await ask(setup, "GET", back)
+    asked = parse_qs(urlsplit(there.headers.get("location", "")).query)
+    if HTTPStatus.NOT_FOUND in {there.status, here.status}:
+        fix = f"Set {' and '.join(slack.OAUTH)} where the bot runs too, restart it, and let requests through to both."
+        return wrong(f"{where} or {back} is not there, so nobody can install the app by it.", fix)
+    if asked.get("client_id") != [setup.environ["SLACK_CLIENT_ID"]]:
+        return wrong(f"{where} installs another app than that of SLACK_CLIENT_ID.", "Set the same one there and here.")
+    return right(f"{where} lets admins install the app.")
 
 
 def _signed(secret: str) -> dict[str, str]:

@@ -48,6 +48,7 @@ class ModalServer:
         self.dicts: dict[str, dict[bytes, bytes]] = {}
         self.queues: defaultdict[tuple[str, bytes], asyncio.Queue[bytes]] = defaultdict(asyncio.Queue)  # by id and partition
         self.listening = 0  # calls that wait for something to be put into a queue
+        self.touched: set[tuple[str, bytes]] = set()  # entries of dictionaries, since a week passed
         self.published: list[str] = []
         self.stats: dict[str, tuple[int, int]] = {}  # containers and backlog, by a function's name and its parameters' values
         self.bound: dict[str, str] = {}  # functions with values for their parameters: what `stats` calls each, by its id
@@ -107,6 +108,13 @@ class ModalServer:
         found = f"{kind}-{name}"
         self.names[found] = name
         return found
+
+    def a_week_passes(self) -> None:
+        """Forget the entries of dictionaries that nobody has read or written since the last time."""
+        for dict_id, entries in self.dicts.items():
+            for key in [key for key in entries if (dict_id, key) not in self.touched]:
+                del entries[key]
+        self.touched.clear()
 
     def layers(self, image_id: str) -> list[str]:
         """Return the lines that build an image, from its base up."""
@@ -277,10 +285,12 @@ class _Servicer:
         if request.if_not_exists and any(update.key in entries for update in request.updates):
             return pb.DictUpdateResponse(created=False)
         entries.update((update.key, update.value) for update in request.updates)
+        self.modal.touched.update((request.dict_id, update.key) for update in request.updates)
         return pb.DictUpdateResponse(created=True)
 
     def DictGet(self, request: Any) -> Any:
         value = self.modal.dicts[request.dict_id].get(request.key)
+        self.modal.touched.add((request.dict_id, request.key))
         return pb.DictGetResponse(found=value is not None, value=value)
 
     def DictPop(self, request: Any) -> Any:

@@ -6,7 +6,7 @@ https://docs.slack.dev/apis/web-api
 import hmac
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from email.utils import formatdate
 from http import HTTPStatus
@@ -19,11 +19,14 @@ from aiohttp import web
 from tests.fakes.faults import Fault, Faults
 from tests.fakes.host import Host
 from tests.fakes.slack_methods import METHODS, REPLY, Method, compose, require
+from tests.fakes.slack_oauth import Consent
 from tests.fakes.slack_people import Ack, People
 from tests.fakes.slack_rates import Rates
 from tests.fakes.slack_world import Call, File, Message, Refusal, ResponseUrl, Via, World, mimetype
 
 __all__ = ["Ack", "SlackServer"]
+
+Handler = Callable[["SlackServer", web.Request], Awaitable[web.StreamResponse]]
 
 MAX_USES = 5
 MAX_AGE = 30 * 60  # seconds
@@ -41,15 +44,37 @@ class SlackServer(People):
         self.public_names = {}
         self.seen: dict[str, bytes] = {}  # by address: Slack fetches a picture once
         self.url = ""
+        self.consent = Consent(self)
+        self._workspaces = [self]
         routes = [
-            web.route("*", "/api/{method}", self._api),
-            web.post("/upload/v1/{upload}", self._upload),
-            web.get("/files-pri/{place}/{name}", self._file),
-            web.get("/files-pri/{place}/download/{name}", self._file),
+            web.route("*", "/api/{method}", self._whose(SlackServer._api)),
+            web.post("/upload/v1/{place}", self._whose(SlackServer._upload)),
+            web.get("/files-pri/{place}/{name}", self._whose(SlackServer._file)),
+            web.get("/files-pri/{place}/download/{name}", self._whose(SlackServer._file)),
             web.get("/sign-in", self._sign_in),
-            web.post("/commands/{team}/{number}/{secret}", self._respond),
+            web.post("/commands/{place}/{number}/{secret}", self._whose(SlackServer._respond)),
         ]
         self._host = Host(routes)
+
+    def neighbour(self, **world: Any) -> "SlackServer":
+        """Make another workspace on the same Slack, where the same app can be installed."""
+        other = SlackServer(**{"token": "", "violations": self.violations} | world)
+        other.root, other.url, other.session, other.public_names = self.root, self.url, self.session, self.public_names
+        other.manifest_scopes, other.redirect_urls, other.events = self.manifest_scopes, self.redirect_urls, self.events
+        self._workspaces.append(other)
+        return other
+
+    def _whose(self, handler: "Handler") -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+        """Have a request served by the workspace that its address names, or else whose token it brings."""
+
+        async def serve(request: web.Request) -> web.StreamResponse:
+            named = request.match_info.get("place", "").partition("-")[0]
+            token = request.headers.get("Authorization", "").removeprefix("Bearer ")
+            found = [each for each in self._workspaces if each.team_id == named]
+            found += [each for each in self._workspaces if token and not named and each.token == token]
+            return await handler(found[0] if found else self, request)
+
+        return serve
 
     async def __aenter__(self) -> Self:
         """Start to listen."""
@@ -90,6 +115,8 @@ class SlackServer(People):
     async def _dispatch(
         self, name: str, headers: Mapping[str, str], sent: Mapping[str, Any], *, is_json: bool
     ) -> dict[str, Any]:
+        if name == "oauth.v2.access":
+            return self.consent.exchange(headers.get("Authorization", ""), sent)
         scheme, _, token = headers.get("Authorization", "").partition(" ")
         if scheme != "Bearer":
             raise Refusal("not_authed", f"{name} was called without `Authorization: Bearer …`.")
@@ -109,7 +136,7 @@ class SlackServer(People):
 
         async def answer() -> web.StreamResponse:
             content = await _uploaded(request)
-            upload = request.match_info["upload"]
+            upload = request.match_info["place"]
             file = next((file for file in self.files.values() if file.upload == upload), None)
             if file is None or file.completed is not None:
                 self.violations.append("Bytes were sent to an upload address that is not open.")

@@ -175,7 +175,7 @@ async def _get_upload_url(world: World, sent: Arguments) -> dict[str, Any]:
         raise Refusal("alt_txt_too_large", f"alt_txt is longer than {MAX_ALT} characters.")
     id_, name = f"F{world.number():07}", sent["filename"]
     url = f"{world.root}/files-pri/{world.team_id}-{id_}/{name}"
-    upload = f"{world.number():06}{id_}"
+    upload = f"{world.team_id}-{world.number():06}{id_}"
     about = {"length": sent["length"], "upload": upload, "alt_txt": sent.get("alt_txt"), "user": world.bot_user_id}
     world.files[id_] = File(id=id_, name=name, url=url, **about)
     return {"upload_url": f"{world.root}/upload/v1/{upload}", "file_id": id_}
@@ -347,8 +347,9 @@ def _view(world: World, sent: Arguments) -> View:
 
 
 async def _auth_test(world: World, _sent: Arguments) -> dict[str, Any]:
-    about = {"url": f"{world.root}/", "team": "Fake", "user": "imagine", "team_id": world.team_id}
-    return {**about, "user_id": world.bot_user_id, "bot_id": "B0BOT", "is_enterprise_install": False}
+    about: dict[str, Any] = {"url": f"{world.root}/", "team": world.name, "user": "imagine", "team_id": world.team_id}
+    about |= {"enterprise_id": world.organisation or None, "is_enterprise_install": bool(world.organisation)}
+    return {**about, "user_id": world.bot_user_id, "bot_id": "B0BOT"}
 
 
 def require(world: World, scope: str | None) -> None:

@@ -179,6 +179,13 @@ class People(World):
         body = json.dumps(slack_payloads.callback(self, event))
         return await self._send(service_url, body, content_type=JSON)
 
+    async def uninstall(self, service_url: str) -> list[Ack]:
+        """Throw the app out: its token is good for nothing, and it is told so twice, where it wants to be told."""
+        self.token_error = "account_inactive"
+        revoked = {"type": "tokens_revoked", "tokens": {"oauth": [], "bot": [self.bot_user_id]}}
+        told: list[dict[str, Any]] = [revoked, {"type": "app_uninstalled"}]
+        return [await self.event(service_url, event) for event in told if event["type"] in self.events]
+
     async def verify_url(self, service_url: str) -> Ack:
         """Ask, as Slack does when an admin enters the address for events, whether there is an app."""
         body = json.dumps({"token": "deprecated", "challenge": "3eZbrw1aBm2rZgRNFdxV", "type": "url_verification"})

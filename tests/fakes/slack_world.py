@@ -248,6 +248,7 @@ class World:
     """Everything the workspace holds, and every mistake the app made."""
 
     team_id: str = "T0TEAM"
+    name: str = "Fake"
     organisation: str = ""  # an Enterprise Grid, where the app is installed in all of it
     app_id: str = "A0APP"
     bot_user_id: str = "U0BOT"
@@ -256,6 +257,8 @@ class World:
     token_error: str = ""  # what became of the token: account_inactive, token_revoked
     scopes: set[str] = field(default_factory=lambda: set(SCOPES))
     events: set[str] = field(default_factory=lambda: {"app_mention", "message.im"})  # that it has subscribed to
+    manifest_scopes: set[str] = field(default_factory=lambda: set(SCOPES))  # that it may ask an admin for
+    redirect_urls: list[str] = field(default_factory=list)
     shortcuts: dict[str, str] | None = None  # `global` or `message`, by callback_id; None knows of all
     is_interactive: bool = True
     people: dict[str, Person] = field(default_factory=lambda: {id_: Person(id=id_) for id_ in ("U1", "U2")})
@@ -290,7 +293,9 @@ class World:
     def install(self, manifest: Mapping[str, Any]) -> None:
         """Grant and deliver just what an app's manifest asks for."""
         settings = manifest["settings"]
-        self.scopes = set(manifest["oauth_config"]["scopes"]["bot"])
+        self.manifest_scopes = set(manifest["oauth_config"]["scopes"]["bot"])
+        self.scopes = set(self.manifest_scopes)
+        self.redirect_urls = list(manifest["oauth_config"].get("redirect_urls", []))
         self.events = set(settings.get("event_subscriptions", {}).get("bot_events", []))
         self.is_interactive = settings.get("interactivity", {}).get("is_enabled", False)
         self.shortcuts = {each["callback_id"]: each["type"] for each in manifest["features"].get("shortcuts", [])}

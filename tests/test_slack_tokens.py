@@ -1,0 +1,107 @@
+"""Whose token opens which workspace, over any store: `LocalStore`, and `ModalStore` over Modal's own client."""
+
+from __future__ import annotations
+
+import time
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import aiohttp
+import modal
+import pytest
+from slack_sdk.oauth.installation_store.models.installation import Installation
+
+from bot.errors import Busy, Refused
+from bot.slack_reply import sent
+from bot.slack_tokens import Tokens
+from bot.store import LocalStore, ModalStore
+from tests.fakes.modal import ModalServer
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from bot.store import Store
+
+NOWHERE = "http://127.0.0.1:9/api/"  # where nobody answers
+MINUTE = 60  # seconds
+
+
+@pytest.fixture(params=["local", "modal"])
+async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
+    if request.param == "local":
+        async with LocalStore(tmp_path) as local:
+            yield local
+        return
+    async with ModalServer() as server, server.client() as client:
+        yield ModalStore(modal.Dict.from_name("jobs", create_if_missing=True, client=client), None, None, None)
+
+
+@asynccontextmanager
+async def process(store: Store, given: str = "") -> AsyncIterator[Tokens]:
+    """Be one of several processes, each of which knows what it has looked up."""
+    async with aiohttp.ClientSession() as session:
+        yield Tokens(store, given=given, are_kept=True, session=session, api_url=NOWHERE)
+
+
+def installation(token: str, team: str = "T1", **about: Any) -> Installation:
+    return Installation(team_id=team, bot_token=token, user_id="U1", **about)
+
+
+async def test_what_one_process_saves_another_finds(store: Store) -> None:
+    async with process(store) as web, process(store) as courier:
+        await web.async_save(installation("xoxb-1"))
+        await web.async_save(installation("xoxb-2", "T2"))
+        await web.async_save(installation("xoxb-all", "T3", enterprise_id="E1", is_enterprise_install=True))
+        assert [await courier.of(team) for team in ("T1", "T2", "T3", "E1")] == ["xoxb-1", "xoxb-2", None, "xoxb-all"]
+
+
+async def test_a_workspace_that_installs_it_again_has_its_new_token(store: Store) -> None:
+    async with process(store) as web:
+        for token in ("xoxb-1", "xoxb-2"):
+            await web.async_save(installation(token))
+            assert await web.of("T1") == token
+
+
+async def test_what_is_known_serves_for_a_minute_without_a_look(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = time.monotonic()
+    async with process(store) as web, process(store) as courier:
+        await web.async_save(installation("xoxb-1"))
+        assert await courier.of("T1") == "xoxb-1"
+        await web.async_save(installation("xoxb-2"))
+        monkeypatch.setattr("bot.slack_tokens.time.monotonic", lambda: now + MINUTE - 1)
+        assert await courier.of("T1") == "xoxb-1"
+        monkeypatch.setattr("bot.slack_tokens.time.monotonic", lambda: now + 2 * MINUTE)
+        assert await courier.of("T1") == "xoxb-2"
+
+
+async def test_a_workspace_that_was_not_there_is_looked_for_each_time(store: Store) -> None:
+    async with process(store) as web, process(store) as courier:
+        assert await courier.of("T1") is None
+        await web.async_save(installation("xoxb-1"))
+        assert await courier.of("T1") == "xoxb-1"
+
+
+async def test_where_one_token_was_given_and_none_are_kept_nobody_is_asked() -> None:
+    nobody: Any = None
+    tokens = Tokens(nobody, given="xoxb-given", are_kept=False, session=nobody, api_url=NOWHERE)
+    assert [await tokens.of(team) for team in ("T1", "T2", "E1")] == ["xoxb-given"] * 3
+
+
+async def test_what_is_forgotten_is_gone_for_all_but_what_is_newer_stays(store: Store) -> None:
+    async with process(store) as web:
+        await web.async_save(installation("xoxb-1", installed_at=1000.0))
+        await web.forget("T1", 999)
+        assert await web.of("T1") == "xoxb-1"
+        await web.forget("T1", 1000)
+        await web.forget("T1", 1000)
+        async with process(store) as courier:
+            assert [await web.of("T1"), await courier.of("T1")] == [None, None]
+
+
+async def test_a_call_without_a_token_is_refused_and_one_that_cannot_know_is_tried_again(store: Store) -> None:
+    async with process(store) as courier, process(store, given="xoxb-given") as unsure:
+        with pytest.raises(Refused, match="not_installed"):
+            await sent(courier.client("T1").auth_test())
+        with pytest.raises(Busy, match="the token was not found"):
+            await sent(unsure.client("T1").auth_test())
