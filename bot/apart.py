@@ -9,8 +9,9 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import threading
 import traceback
-from contextlib import closing, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -39,7 +40,8 @@ class Apart:
 
     def __init__(self, model: Model) -> None:
         """Start the other process, which then loads the model."""
-        self._model, self._loaded = model, False
+        self._model, self._loaded, self._drawing = model, False, False
+        self._sending = threading.Lock()
         self._start()
 
     def load(self) -> None:
@@ -55,17 +57,22 @@ class Apart:
         if not self._process.is_alive():
             self._start()
         self.load()
-        self._pipe.send((request, batch_size, image))
+        self._send((request, batch_size, image))
         self._drawing = True
         try:
             while event := self._receive():
                 yield event
         finally:
-            if self._drawing:
-                self._pipe.send(None)
+            self.stop()
             while self._drawing:
                 with suppress(Told, RuntimeError):  # nobody waits for this one any more
                     self._receive()
+
+    def stop(self) -> None:
+        """Have the drawing that is under way begin no other step; from any thread, also while another one reads its events."""
+        if self._drawing:
+            with suppress(OSError):  # it is gone, and whoever reads its events learns that
+                self._send(None)
 
     def close(self) -> None:
         """End the other process, in the middle of a drawing if need be."""
@@ -79,6 +86,10 @@ class Apart:
         self._process.start()
         theirs.close()
         self._loaded = False
+
+    def _send(self, what: object) -> None:
+        with self._sending:
+            self._pipe.send(what)
 
     def _receive(self) -> Event | None:
         """Return the next event from over there, or None when there are no more. Raises what went wrong there."""
@@ -98,32 +109,43 @@ class Apart:
 
 def _work(pipe: Connection, model: Model) -> None:
     """Be the other process: load the model, then draw whatever comes, until nobody is there any more."""
-    for stop in (signal.SIGINT, signal.SIGTERM):  # meant for the doors, which then end this process
-        signal.signal(stop, signal.SIG_IGN)
+    for number in (signal.SIGINT, signal.SIGTERM):  # meant for the doors, which then end this process
+        signal.signal(number, signal.SIG_IGN)
     os.nice(POLITE)
     from bot.gen import Generator  # torch and diffusers take seconds to import, and the doors need neither
 
+    stop = threading.Event()  # of the drawing that is under way
     try:
         generator = Generator(model)
         pipe.send(_Over())
         while True:
             if drawing := pipe.recv():
-                pipe.send(_draw(pipe, generator, *drawing))
+                stop = threading.Event()
+                threading.Thread(target=_draw, args=(pipe, generator, stop, *drawing), daemon=True).start()
+            else:
+                stop.set()  # it is heard in the middle of a step, and no other one is begun
     except (EOFError, BrokenPipeError):
         return
 
 
-def _draw(pipe: Connection, generator: Generator, request: ImageRequest, batch_size: int, image: bytes | None) -> _Over:
-    """Draw, and send the events as they come, unless told to stop."""
+def _draw(
+    pipe: Connection,
+    generator: Generator,
+    stop: threading.Event,
+    request: ImageRequest,
+    batch_size: int,
+    image: bytes | None,
+) -> None:
+    """Draw, and send the events as they come, and then that it is over."""
+    over = _Over()
     try:
-        with closing(generator.generate(request, batch_size=batch_size, image=image)) as events:
-            for event in events:
-                pipe.send(event)
-                if pipe.poll():
-                    pipe.recv()
-                    break
+        for event in generator.generate(request, batch_size=batch_size, image=image, stop=stop):
+            pipe.send(event)
+    except BrokenPipeError:
+        return  # nobody is there any more
     except Told as told:
-        return _Over(told)
+        over = _Over(told)
     except Exception:  # noqa: BLE001  it is raised again on the other side
-        return _Over(traceback.format_exc())
-    return _Over()
+        over = _Over(traceback.format_exc())
+    with suppress(BrokenPipeError):
+        pipe.send(over)

@@ -52,6 +52,9 @@ class Draws(Protocol):
     def generate(self, request: ImageRequest, *, image: bytes | None = None) -> abc.Generator[Event, None, None]:
         """Yield the events of a drawing, the last one `Finished`; closing the iterator stops it."""
 
+    def stop(self) -> None:
+        """Have the drawing that is under way begin no other step; from any thread."""
+
     def load(self) -> None:
         """Wait until the model is loaded."""
 
@@ -84,6 +87,7 @@ class Studio:
                 while (event := await self._in_thread(next, events, None)) is not None:
                     yield event
             finally:
+                generator.stop()  # whoever reads the events hears of it only after the step under way
                 await asyncio.shield(self._in_thread(events.close))
 
     async def load(self, model: str) -> Draws:

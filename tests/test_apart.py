@@ -11,13 +11,15 @@ import pytest
 
 from bot.apart import Apart
 from bot.command import read
-from bot.errors import Told
+from bot.errors import Cancelled, Told
 from bot.gen import Generator
 from bot.models import SKETCH
 from bot.request import Finished, Started, Step
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from bot.request import Event
 
 REQUEST = read("a red fox --seed 7 --steps 2")
 
@@ -49,6 +51,18 @@ def test_stops_when_nobody_listens_any_more_and_draws_the_next_one(apart: Apart)
     events = apart.generate(read("a red fox --steps 50 --n 10"))
     assert next(events) == Started()
     events.close()
+    assert finished(apart).pictures
+
+
+def test_whoever_stops_it_from_elsewhere_is_heard_in_the_middle_of_a_step(apart: Apart) -> None:
+    events = apart.generate(read("a red fox --size 512x512 --steps 50 --n 10"))
+    assert [next(events), next(events)] == [Started(), Step(1, 500)]
+    apart.stop()
+    after: list[Event] = []
+    with pytest.raises(Cancelled):
+        after.extend(events)
+    assert len(after) < 5
+    apart.stop()  # there is nothing to stop any more
     assert finished(apart).pictures
 
 

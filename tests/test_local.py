@@ -8,15 +8,21 @@ import signal
 import socket
 import sqlite3
 import sys
+import threading
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
 import pytest
 
+from bot.errors import Cancelled
+from bot.local import Studio
+from bot.request import Event, Job, Started, compose
 from tests.conftest import environment, serving, until
 from tests.fakes.faults import Fault
+from tests.fakes.generator import QuickGenerator
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from tests.conftest import Service
@@ -294,6 +300,28 @@ async def test_a_job_that_cannot_be_written_down_is_not_promised(
     assert answer.message.ephemeral
     await until(lambda: not service.desk_is_busy())
     assert not service.generator.drawn
+
+
+async def test_whoever_cancels_in_the_middle_of_a_step_is_heard_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    stopped = threading.Event()
+
+    def generate(*_: object, **__: object) -> Iterator[Event]:
+        yield Started()
+        assert stopped.wait(30)
+        raise Cancelled
+
+    monkeypatch.setattr(QuickGenerator, "generate", generate)
+    monkeypatch.setattr(QuickGenerator, "stop", lambda _: stopped.set())
+    job = Job(claim="1", platform="slack", person="U1", request=compose("a fox", model="sketch"), reply_to={})
+    events = Studio(QuickGenerator).draw(job, job.request, None)
+    while not isinstance(await anext(events), Started):
+        pass
+    step = asyncio.ensure_future(anext(events))
+    await asyncio.sleep(0)  # it is under way
+    step.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asyncio.wait_for(step, 20)
+    assert stopped.is_set()
 
 
 async def test_two_servers_do_not_share_a_folder(tmp_path: Path, slack: SlackServer, discord: DiscordServer) -> None:
