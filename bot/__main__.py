@@ -110,7 +110,7 @@ def recipe(file: Annotated[Path, typer.Argument(help="A picture that the bot dre
 def show(job: Annotated[str, typer.Argument(help="The id of a job, as the log or the bot gave it.")]) -> None:
     """Print where the pictures of a job are kept, and what became of it."""
     from bot.local import home
-    from bot.store import LocalStore
+    from bot.store_local import LocalStore
 
     async def look() -> None:
         async with LocalStore(home()) as store:
@@ -178,7 +178,7 @@ async def _state(url: str) -> Sequence[str]:
     """Look at a bot from outside, and at what it wrote down if that is here."""
     from bot import status
     from bot.local import home
-    from bot.store import LocalStore
+    from bot.store_local import LocalStore
 
     about = await status.of_server(url)
     if not status.is_here(url):

@@ -140,7 +140,7 @@ with light.imports():  # type: ignore[no-untyped-call]
     from bot import courier, platforms
     from bot import web as doors
     from bot.desk import Desk
-    from bot.store import ModalStore
+    from bot.store_modal import ModalStore
 
 
 @app.function(image=light, secrets=[chat], min_containers=1, enable_memory_snapshot=True, timeout=1 * MINUTES)

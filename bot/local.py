@@ -23,7 +23,8 @@ from bot.models import DEFAULT
 from bot.page import Page
 from bot.platforms import check, in_discord, in_slack, open_session, states
 from bot.request import Event, ImageRequest, Job, Queued, find
-from bot.store import LocalStore, Record
+from bot.store import Record
+from bot.store_local import LocalStore
 from bot.turns import Turns
 from bot.web import Parts, collect_rarely, create
 

@@ -11,7 +11,8 @@ import pytest
 from bot.courier import Courier, Outcome, Pace, describe, summary
 from bot.errors import Busy, Refused, Told
 from bot.request import Event, Finished, ImageRequest, Job, Picture, Queued, Started, Step, Waking, compose
-from bot.store import LocalStore, Record
+from bot.store import Record
+from bot.store_local import LocalStore
 from tests.conftest import until
 from tests.fakes.generator import plain
 

@@ -27,7 +27,7 @@ from bot.discord_http import IN_TIME
 from bot.errors import Cancelled, NotTaken, Told, TooLarge, Unsure
 from bot.models import ROWS, SKETCH
 from bot.request import Event, Finished, ImageRequest, Job, Started, Waking, compose
-from bot.store import ModalStore
+from bot.store_modal import ModalStore
 from tests.conftest import until
 from tests.fakes.modal import ModalServer
 
@@ -294,7 +294,7 @@ MACHINE = ("uvicorn", "platformdirs", "filelock", "typer", "rich", "yaml")
 def test_the_doors_need_nothing_that_draws_nor_what_one_machine_needs() -> None:
     loaded = in_a_container(*HEAVY, *MACHINE)
     assert "bot.web" in loaded
-    assert "bot.store" in loaded
+    assert "bot.store_modal" in loaded
 
 
 def test_the_generator_needs_nothing_that_talks() -> None:
@@ -302,7 +302,7 @@ def test_the_generator_needs_nothing_that_talks() -> None:
 
 
 def test_nobody_but_modal_imports_modal() -> None:
-    code = "import sys, bot, bot.web, bot.platforms, bot.store, bot.local; print('modal' in sys.modules)"
+    code = "import sys, bot, bot.web, bot.platforms, bot.store_local, bot.store_modal, bot.local; print('modal' in sys.modules)"
     command = [sys.executable, "-c", code]
     assert subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout == "False\n"  # noqa: S603
 
@@ -406,7 +406,7 @@ async def test_the_admin_can_read_in_the_log_what_is_wrong_with_their_settings()
 SWEEP = """
 import asyncio, json, logging, os
 from bot import deploy
-from bot.store import ModalStore
+from bot.store_modal import ModalStore
 
 logging.disable()
 handed_over = []
@@ -451,7 +451,7 @@ async def test_what_nobody_carries_is_handed_over_again_for_a_day(tmp_path: Path
             )
             with monkeypatch.context() as patched:
                 then = time.time_ns() - int(minutes_ago * 60e9)
-                patched.setattr("bot.store.time.time_ns", lambda: then)
+                patched.setattr("bot.store_modal.time.time_ns", lambda: then)
                 await store.claim(job)
             if carrier:
                 await carriers.put.aio(job.id, carrier)

@@ -14,7 +14,7 @@ from bot.actions import Action, Press
 from bot.desk import Caller, Desk, Proposal
 from bot.errors import BadRequest, NotTaken, Told, Unsure
 from bot.request import ImageRequest, Job, Picture
-from bot.store import LocalStore
+from bot.store_local import LocalStore
 from tests.fakes.generator import plain
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from PIL import Image
 from bot import command, png, recipe
 from bot.errors import Told
 from bot.request import each_alone
-from bot.store import LocalStore
+from bot.store_local import LocalStore
 from tests.conftest import environment, serving, until
 from tests.fakes.discord_forms import prefilled
 from tests.fakes.discord_world import Access, ChannelType, Message

@@ -22,7 +22,7 @@ from bot import __main__ as cli
 from bot import command, recipe
 from bot.errors import Told
 from bot.request import ImageRequest, Job, Picture, compose
-from bot.store import LocalStore
+from bot.store_local import LocalStore
 from tests.fakes.generator import QuickGenerator, plain
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from bot import manifest, platforms, slack_install
 from bot import slack as slack_platform
 from bot.errors import Told
 from bot.request import compose
-from bot.store import LocalStore
+from bot.store_local import LocalStore
 from tests.conftest import environment, serving, until
 from tests.fakes.faults import Fault
 from tests.fakes.generator import plain

@@ -13,7 +13,7 @@ import pytest
 
 from bot import command
 from bot.request import compose
-from bot.store import LocalStore
+from bot.store_local import LocalStore
 from tests.conftest import environment, serving, until
 from tests.fakes.faults import Fault
 from tests.fakes.generator import plain

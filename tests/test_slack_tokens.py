@@ -14,7 +14,8 @@ from slack_sdk.oauth.installation_store.models.installation import Installation
 from bot.errors import Busy, Refused
 from bot.slack_reply import sent
 from bot.slack_tokens import Tokens
-from bot.store import LocalStore, ModalStore
+from bot.store_local import LocalStore
+from bot.store_modal import ModalStore
 from tests.fakes.modal import ModalServer
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from bot import deploy
 from bot.errors import Told
 from bot.request import Job, compose
 from bot.status import of_server
-from bot.store import ModalStore
+from bot.store_modal import ModalStore
 from tests.conftest import environment, serving, until
 from tests.fakes.host import Host
 from tests.fakes.modal import ModalServer

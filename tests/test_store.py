@@ -24,7 +24,8 @@ import pytest
 
 from bot.desk import RECALL
 from bot.request import Job, Picture, compose
-from bot.store import KEPT_FOR, LocalStore, ModalStore, Store
+from bot.store_local import KEPT_FOR, LocalStore
+from bot.store_modal import ModalStore
 from tests.conftest import until
 from tests.fakes.generator import plain
 from tests.fakes.modal import ModalServer
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
     from bot.request import ImageRequest
+    from bot.store import Store
 
     Opener = Callable[[], AbstractAsyncContextManager[Store]]
 
@@ -267,7 +269,7 @@ async def test_a_job_of_several_requests_is_read_as_it_was_written(store: Store)
 
 
 async def test_whoever_waits_hears_of_a_cancel_before_or_after(reopened: Opener, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bot.store.LOOK_AGAIN", 0.01)
+    monkeypatch.setattr("bot.store_modal.LOOK_AGAIN", 0.01)
     async with reopened() as store:
         first, second = await store.claim(a_job()), await store.claim(a_job())
         waits = [asyncio.create_task(store.cancelled(job.id)) for job in (first, second)]
@@ -406,7 +408,7 @@ async def dies(script: str, home: Path) -> str:
         import asyncio, os, signal, sys
         from pathlib import Path
         from bot.request import Job, Picture, compose
-        from bot.store import LocalStore
+        from bot.store_local import LocalStore
 
         request = compose("a fox", model="sketch", seed=7, n=3)
         job = Job(claim="slack:T1:1.2", request=request, platform="slack", person="slack:T1:U1", reply_to={"channel": "C1"})
@@ -497,7 +499,7 @@ async def test_old_papers_and_files_are_dropped_but_those_for_good(tmp_path: Pat
         await store.remember("defaults", "b", forever=True)
         await store.keep_file("0" * 24, b"c")
         now = time.time()
-        monkeypatch.setattr("bot.store.time.time", lambda: now + KEPT_FOR + DAY)
+        monkeypatch.setattr("bot.store_local.time.time", lambda: now + KEPT_FOR + DAY)
         await store.keep_file("1" * 24, b"d")
         os.utime(tmp_path / "files" / ("1" * 24), (now + KEPT_FOR, now + KEPT_FOR))
         await store.forget()
@@ -611,7 +613,7 @@ async def test_a_job_that_is_taken_back_before_its_writing_lands_stays_so(far: F
 
 
 async def test_one_look_serves_all_who_wait_to_hear_of_a_cancel(far: Far, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bot.store.LOOK_AGAIN", 0.01)
+    monkeypatch.setattr("bot.store_modal.LOOK_AGAIN", 0.01)
     jobs = [a_job() for _ in range(50)]
     for job in jobs:
         await far.store.cancel(job.id)
@@ -642,7 +644,7 @@ async def hang(*_: object, **__: object) -> None:
 async def test_where_who_draws_cannot_be_told_a_cancel_is_taken_in_time_all_the_same(
     far: Far, put: Callable[..., object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bot.store.LOOK_AGAIN", 0.01)
+    monkeypatch.setattr("bot.store_modal.LOOK_AGAIN", 0.01)
     job, cancels = a_job(), SimpleNamespace(put_many=SimpleNamespace(aio=put))
     await asyncio.wait_for(ModalStore(far.jobs, None, far.waiting, cancels).cancel(job.id), RECALL)
     await asyncio.wait_for(far.store.cancelled(job.id), 5)
