@@ -296,18 +296,18 @@ async def _draw(job: Job, request: ImageRequest, image: bytes | None) -> abc.Asy
 
 
 async def _events(job: Job, request: ImageRequest, image: bytes | None) -> abc.AsyncGenerator[Event, None]:
-    """Call the generator; until it answers, say that it is waking."""
+    """Call the generator; until it answers, say what it waits for."""
     called, call, ended = time.monotonic(), f"{job.id} {uuid.uuid4().hex}", False
+    waits: Event | None = None
     events = pool(request.model).generate.remote_gen.aio(request, image=image, call=call)
     first: asyncio.Task[Event] = asyncio.ensure_future(anext(events))
     try:
-        usual: float | None = None
         while not (await asyncio.wait({first}, timeout=LOOK_AGAIN))[0]:
-            usual = usual or await wakes.get.aio(request.model)
-            yield Waking(usual)
+            waits = await _waited_for(request.model)
+            yield waits
         yield await first
-        if (slept := time.monotonic() - called) > LOOK_AGAIN:
-            await wakes.put.aio(request.model, slept)
+        if isinstance(waits, Waking):
+            await wakes.put.aio(request.model, time.monotonic() - called)
         async for event in events:
             yield event
         ended = True
@@ -318,6 +318,14 @@ async def _events(job: Job, request: ImageRequest, image: bytes | None) -> abc.A
         first.cancel()
         if not ended:  # Modal would draw on: closing a remote generator does not reach it
             await stops.put.aio(call, "")
+
+
+async def _waited_for(model: str) -> Event:
+    """Return what somebody waits for: a GPU that wakes, or a turn where no more GPUs may; each of those takes its share."""
+    stats = await pool(model).generate.get_current_stats.aio()
+    if stats.num_total_runners >= MOST_GPUS:
+        return Queued(max(0, stats.backlog - 1) // MOST_GPUS)
+    return Waking(await wakes.get.aio(model))
 
 
 class _Generator:

@@ -26,7 +26,7 @@ from bot import deploy
 from bot.discord_http import IN_TIME
 from bot.errors import Cancelled, NotTaken, Told, TooLarge, Unsure
 from bot.models import ROWS, SKETCH
-from bot.request import Event, Finished, ImageRequest, Job, Started, Waking, compose
+from bot.request import Event, Finished, ImageRequest, Job, Queued, Started, Waking, compose
 from bot.store_modal import ModalStore
 from tests.conftest import until
 from tests.fakes.modal import ModalServer
@@ -489,7 +489,13 @@ class Pool:
         self.calls: list[str] = []
         self.awake = asyncio.Event()
         self.awake.set()
-        self.generate = SimpleNamespace(remote_gen=SimpleNamespace(aio=self._call))
+        self.runners, self.backlog = 1, 0
+        self.generate = SimpleNamespace(
+            remote_gen=SimpleNamespace(aio=self._call), get_current_stats=SimpleNamespace(aio=self._stats)
+        )
+
+    async def _stats(self) -> SimpleNamespace:
+        return SimpleNamespace(num_total_runners=self.runners, backlog=self.backlog)
 
     async def _call(self, _request: ImageRequest, *, call: str, **_more: object) -> AsyncGenerator[Event, None]:
         self.calls.append(call)
@@ -565,6 +571,20 @@ async def test_who_wakes_a_gpu_is_told_how_long_that_took_the_last_time(
     assert waking == Waking(41.0)
     assert [event for event in events if event != waking] == [Started(), DONE]
     assert 0.1 <= await dicts["wakes"].get.aio("sketch") < 41
+
+
+async def test_where_no_more_gpus_may_wake_people_are_told_how_many_are_before_them(
+    dicts: dict[str, modal.Dict], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pool = Pool([Started(), DONE])
+    pool.awake.clear()
+    pool.runners, pool.backlog = deploy.MOST_GPUS, 2 * deploy.MOST_GPUS + 1
+    monkeypatch.setattr(deploy, "LOOK_AGAIN", 0.01)
+    asyncio.get_running_loop().call_later(0.1, pool.awake.set)
+    waits, *events = await drawn(pool, monkeypatch)
+    assert waits == Queued(2)
+    assert [event for event in events if event != waits] == [Started(), DONE]
+    assert await dicts["wakes"].get.aio("sketch") is None  # nothing woke
 
 
 @pytest.mark.usefixtures("dicts")
