@@ -63,7 +63,6 @@ class Drawing(Row):
     timesteps: Any  # a tensor on the CPU
     chance: torch.Generator  # of its seed
     noise: Future[torch.Tensor] | None = None  # of the beginning, where that needs nothing else
-    taken: int = 0  # steps, each a pass or a repetition of what the last one said
     extra: dict[str, Any] = field(default_factory=dict)  # what its scheduler's `step` wants besides
     latents: Any = None  # None until `begin`
     words: Any = None
@@ -73,7 +72,7 @@ class Drawing(Row):
     @property
     def timestep(self) -> Any:
         """Return where it stands, between noise and picture."""
-        return self.timesteps[self.taken]
+        return self.timesteps[len(self.timesteps) - self.left]
 
 
 class Family:
@@ -119,24 +118,18 @@ class Family:
         skipped = 0 if image is None else min(self._skipped(steps, strength), steps - 1) * scheduler.order
         if hasattr(scheduler, "set_begin_index"):
             scheduler.set_begin_index(skipped)  # or it looks the first step up, by comparing numbers
-        timesteps = scheduler.timesteps[skipped:]
         return Drawing(
             task=task,
             shape=Shape(width, height, self._guided(request)),
-            left=sum(not self._repeats(step, len(timesteps)) for step in range(len(timesteps))),
+            left=len(scheduler.timesteps) - skipped,
             request=request,
             place=place,
             image=None if image is None else ImageOps.fit(image.convert("RGB"), (width, height), Image.Resampling.LANCZOS),
             refining=scale > 1,
             scheduler=scheduler,
-            timesteps=timesteps,
+            timesteps=scheduler.timesteps[skipped:],
             chance=torch.Generator().manual_seed(request.seed),
         )
-
-    def _repeats(self, step: int, steps: int) -> bool:
-        """Return whether a step takes what the network said at the one before; the last one never does."""
-        every = self.model.repeat_every
-        return every > 1 and step % every == every - 1 and step < steps - 1
 
     def begin(self, drawing: Drawing) -> None:
         """Read the words, and put the noise on the device."""
@@ -167,17 +160,11 @@ class Family:
         for drawing, prediction in zip(drawings, self.predict(rows), strict=False):
             if drawing in previews:
                 drawing.clean = self._clean(drawing, prediction)
-            self._take(drawing, prediction)
-            while self._repeats(drawing.taken, len(drawing.timesteps)):
-                self._take(drawing, prediction)
-            if self.model.guidance_stop <= drawing.taken / len(drawing.timesteps) < 1:
+            drawing.latents = drawing.scheduler.step(
+                prediction, drawing.timestep, drawing.latents, return_dict=False, **drawing.extra
+            )[0]
+            if 1 < drawing.left <= 1 + (1 - self.model.guidance_stop) * len(drawing.timesteps):
                 drawing.shape = drawing.shape._replace(guided=False)
-
-    def _take(self, drawing: Drawing, prediction: torch.Tensor) -> None:
-        drawing.latents = drawing.scheduler.step(
-            prediction, drawing.timestep, drawing.latents, return_dict=False, **drawing.extra
-        )[0]
-        drawing.taken += 1
 
     def predict(self, drawings: Sequence[Drawing]) -> Sequence[torch.Tensor]:
         """Return what the network predicts for each, guidance applied."""
@@ -306,8 +293,7 @@ class Family:
     def _clean(self, drawing: Drawing, prediction: torch.Tensor) -> torch.Tensor:
         """Return the picture that the network expects at the end: here, it predicts the way there from the noise."""
         scheduler = drawing.scheduler
-        sigma = scheduler.sigmas[len(scheduler.sigmas) - 1 - (len(drawing.timesteps) - drawing.taken)]
-        return drawing.latents - sigma * prediction  # type: ignore[no-any-return]
+        return drawing.latents - scheduler.sigmas[len(scheduler.sigmas) - 1 - drawing.left] * prediction  # type: ignore[no-any-return]
 
     def _times(self, drawings: Sequence[Drawing]) -> torch.Tensor:
         return self._sent(torch.stack([drawing.timestep for drawing in drawings]))

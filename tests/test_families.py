@@ -205,13 +205,3 @@ def test_after_its_share_of_the_steps_guidance_stops(name: str, pipeline: Any) -
         step(family, [drawing])
     half = len(passes) // 2 + len(passes) % 2
     assert passes == [row.guidance_scale > 1 and row.guided] * half + [False] * (len(passes) - half)
-
-
-def test_now_and_then_a_step_may_take_what_the_last_one_was_told(name: str, pipeline: Any) -> None:
-    row = replace(ROWS[name], repeat_every=3)
-    family, usual = FAMILIES[row.pipeline](pipeline, row, "cpu"), FAMILIES[row.pipeline](pipeline, ROWS[name], "cpu")
-    asked = request(name, num_inference_steps=8)
-    drawing, steps = begun(family, asked), begun(usual, asked).left
-    assert drawing.left == steps - (steps - 1) // 3  # never the last one
-    expected, found = drawn(usual, asked), drawn(family, asked)
-    assert 0 < difference(found, expected) < 1
