@@ -35,7 +35,12 @@ HOUR: Final = 3600  # seconds
 MONTH: Final = 730 * HOUR
 
 # Seconds for a picture of a model's own size and steps, on a GPU, as RESULTS.md has them. What is not here is not measured.
-SECONDS: Final[Mapping[tuple[str, str], float]] = {("sdxl", "H200"): 0.825, ("flux-schnell", "H200"): 0.557}
+SECONDS: Final[Mapping[tuple[str, str], float]] = {
+    ("z-image-turbo", "H200"): 1.013,
+    ("sdxl", "H200"): 0.819,
+    ("sdxl-turbo", "H200"): 0.056,
+    ("flux-schnell", "H200"): 0.553,
+}
 
 
 def by_gpu() -> str:

@@ -50,8 +50,8 @@ class Model:
     fp8: bool = False  # large layers in eight bits, on a GPU that has them
     guidance_stop: float = 1.0  # the share of the steps after which there is no guidance: the others take half the time
     dtype: str = "float16"  # on a GPU; a CPU always computes in float32
-    # GiB that a drawing of its own size takes with all weights on the GPU; with less, they take turns there. Measured for sd15,
-    # sdxl and flux-schnell (bench/RESULTS.md); reckoned from the number of weights for the others, with room for the drawing.
+    # GiB that a drawing of its own size takes with all weights on the GPU; with less, they take turns there. Measured for all
+    # but sd35-medium and flux-dev (bench/RESULTS.md); for those, reckoned from the weights, with room for the drawing.
     vram: float
     gpu: tuple[str, ...]  # Modal's names, the best first, then what will do where that is sold out
 
@@ -151,7 +151,7 @@ SDXL_TURBO: Final = Model(
     min_side=256,
     max_side=1024,
     multiple=64,
-    vram=9,
+    vram=10,
     gpu=SMALL,
 )
 SD35: Final = Model(
