@@ -1,0 +1,88 @@
+"""Whether memory stays flat under mixed traffic: `python -m bench.soak 30` draws for 30 minutes with the embedded model.
+
+Four callers at a time ask for pictures of all sizes, in one to twelve steps, from words and from other pictures, enlarged and
+not; one in four leaves before the end. A line for each tenth of the time: what was drawn so far, and what the process holds.
+"""
+
+from __future__ import annotations
+
+import io
+import random
+import sys
+import threading
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+from PIL import Image
+
+from bot.gen import Generator
+from bot.models import SKETCH
+from bot.request import compose
+
+CALLERS: Final = 4
+LINES: Final = 10
+PAGE: Final = 4096  # bytes
+
+
+def main() -> None:
+    """Draw, and print."""
+    minutes = float(sys.argv[1]) if len(sys.argv) > 1 else 5.0
+    generator, begun, drawn = Generator(SKETCH), time.monotonic(), Counter[str]()
+    ends = begun + 60 * minutes
+
+    def call(seed: int) -> None:
+        chance = random.Random(seed)  # noqa: S311  chance that can be repeated
+        while time.monotonic() < ends:
+            draw(generator, chance)
+            drawn["drawings"] += 1
+
+    callers = [threading.Thread(target=call, args=(seed,)) for seed in range(CALLERS)]
+    for caller in callers:
+        caller.start()
+    print("| minutes | drawings | held, MiB | at most, on the GPU, MiB |\n|---|---|---|---|", flush=True)
+    for line in range(1, LINES + 1):
+        time.sleep(max(0.0, begun + line * 6 * minutes - time.monotonic()))
+        gpu = f"{torch.cuda.max_memory_allocated() / 2**20:.0f}" if torch.cuda.is_available() else ""
+        print(f"| {line * minutes / LINES:.1f} | {drawn['drawings']} | {held():.0f} | {gpu} |", flush=True)
+    for caller in callers:
+        caller.join()
+
+
+def draw(generator: Generator, chance: random.Random) -> None:
+    """Ask for something, and leave before the end now and then."""
+    sides = range(SKETCH.min_side, SKETCH.max_side + 1, SKETCH.multiple)
+    given: dict[str, Any] = {"width": chance.choice(sides), "height": chance.choice(sides), "n": chance.choice((1, 1, 2, 3))}
+    image = None
+    if chance.random() < 0.2:
+        given |= {"image": "0" * 24, "strength": 0.6}
+        image = start()
+    elif chance.random() < 0.1:
+        given = {"upscale": 2}
+    prompt = f"a red fox number {chance.randrange(1000)}"
+    request = compose(
+        prompt, model=SKETCH.name, seed=chance.randrange(10**6), num_inference_steps=chance.randint(1, 12), **given
+    )
+    stays = chance.random() < 0.75
+    for number, _ in enumerate(events := generator.generate(request, image=image)):
+        if not stays and number == 2:
+            events.close()
+            return
+
+
+def start() -> bytes:
+    """Return a picture to start from."""
+    buffer = io.BytesIO()
+    Image.radial_gradient("L").convert("RGB").save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def held() -> float:
+    """Return the MiB of memory that this process has."""
+    return int(Path("/proc/self/statm").read_text("ascii").split()[1]) * PAGE / 2**20
+
+
+if __name__ == "__main__":
+    main()
