@@ -81,6 +81,8 @@ LISTEN: Final = 2.0  # seconds to listen for a cancel before a look at whether w
 LOOK_AGAIN: Final = 2.0  # seconds between two looks at whether the GPU is awake
 
 # All that a secret must have. SLACK_CLIENT_ID and its secret are not among it: a secret made before them has to go on serving.
+AGAIN: Final = modal.Retries(max_retries=5, initial_delay=1.0)  # of a courier; harmless: a job's notes say what has been done
+
 CHAT: Final = ("SLACK_SIGNING_SECRET", "SLACK_BOT_TOKEN", "DISCORD_PUBLIC_KEY", "DISCORD_APPLICATION_ID", "DISCORD_BOT_TOKEN")
 WEIGHTS: Final = "/weights"
 COMPILED: Final = "/compiled"  # what one container has compiled, the next one finds: three minutes become half a minute
@@ -229,7 +231,7 @@ async def _is_free(job_id: str) -> bool:
     enable_memory_snapshot=True,
     timeout=JOB,
     startup_timeout=1 * MINUTES,
-    retries=modal.Retries(max_retries=5, initial_delay=1.0),  # harmless: a job's notes say what has been done
+    retries=AGAIN,
 )
 @modal.concurrent(max_inputs=JOBS)
 class Courier:
