@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from bot.request import ImageRequest
 
 KEPT: Final = 64  # prompts whose encoding is kept, a few megabytes each for the largest models; and shapes
-COMPANIES: Final = 8  # stacks of words that are kept, up to four kinds of them: large ones, so not many
+COMPANIES: Final = 8  # stacks of words that are kept, up to four kinds of them
 TILED: Final = 2.5e6  # pixels: beyond, the autoencoder works in tiles, or its attention takes as much time as all the rest
 
 
@@ -163,7 +163,7 @@ class Family:
             drawing.latents = drawing.scheduler.step(
                 prediction, drawing.timestep, drawing.latents, return_dict=False, **drawing.extra
             )[0]
-            if 1 < drawing.left <= 1 + (1 - self.model.guidance_stop) * len(drawing.timesteps):
+            if 1 < drawing.left <= 1 + round((1 - self.model.guidance_stop) * len(drawing.timesteps)):
                 drawing.shape = drawing.shape._replace(guided=False)
 
     def predict(self, drawings: Sequence[Drawing]) -> Sequence[torch.Tensor]:
@@ -308,15 +308,18 @@ class Words(NamedTuple):
 
     embeds: torch.Tensor
     pooled: torch.Tensor | None  # of all words together: for the large ones
-    known: torch.Tensor | None  # the keys and values of all layers
 
 
 class UNet(Family):
     """Stable Diffusion, XL too: a network that is told what to draw and, in a second row, what not to."""
 
     part = "unet"
-    known: Callable[[torch.Tensor], torch.Tensor] | None = None  # makes of words what all layers do, where `run` wants that too
     _nothing: Words | None = None
+
+    def __init__(self, pipeline: Any, model: Model, device: str) -> None:
+        """Take the parts of a pipeline. `told` may be put in, too: what the network is given of the words of a pass."""
+        super().__init__(pipeline, model, device)
+        self.told: Callable[..., torch.Tensor] = self.call_told
 
     @property
     def _large(self) -> bool:
@@ -328,7 +331,7 @@ class UNet(Family):
     def _read(self, text: str) -> Any:
         given = {"prompt": text, "device": self.device, "num_images_per_prompt": 1, "do_classifier_free_guidance": False}
         embeds, _, *pooled = self.pipeline.encode_prompt(**given)
-        return Words(embeds, pooled[0] if pooled else None, self.known(embeds) if self.known else None)
+        return Words(embeds, pooled[0] if pooled else None)
 
     def _avoided(self, text: str, words: Any) -> Any:
         if not text and self._large and self.pipeline.config.force_zeros_for_empty_prompt:
@@ -349,14 +352,16 @@ class UNet(Family):
         inputs = {
             "sample": latents,
             "timestep": times,
-            "encoder_hidden_states": self.stacked(*(row.embeds for row in words)),
+            "encoder_hidden_states": self.told(latents, *(row.embeds for row in words)),
         }
-        if self.known:
-            inputs["known"] = self.stacked(*(row.known for row in words))
         if self._large:
             inputs["text_embeds"] = self.stacked(*(row.pooled for row in words))
             inputs["time_ids"] = self.stacked(*[self.places(drawings[0].shape)] * len(words))
         return _guide(drawings, torch.split(self.run(**inputs), 1))
+
+    def call_told(self, _sample: torch.Tensor, *rows: torch.Tensor) -> torch.Tensor:
+        """Return the words themselves."""
+        return self.stacked(*rows)
 
     def call(self, **inputs: torch.Tensor) -> torch.Tensor:
         """Call it, with a dictionary for what only the large ones take."""

@@ -10,7 +10,7 @@ import gc
 import logging
 import statistics
 from collections import OrderedDict
-from functools import partial
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, Final
 
 import torch
@@ -35,6 +35,7 @@ REGIONS: Final = {
     *("BasicTransformerBlock", "ResnetBlock2D"),
     *("FluxTransformerBlock", "FluxSingleTransformerBlock", "JointTransformerBlock", "ZImageTransformerBlock"),
 }
+KNOWN: Final = 8  # prompts whose keys and values are kept, 25 MiB each for SDXL
 WHOLE: Final = 4.0  # megapixels in a pass, all rows together: larger ones keep a GPU busy however they were compiled
 
 
@@ -50,8 +51,7 @@ def hasten(family: Family) -> None:
     for block in blocks:
         block.compile(fullgraph=True, dynamic=True)
     if isinstance(family, UNet):
-        family.known = Graphs(partial(layers.known, layers.attend(family.network)))
-        family.run = _whole_or_in_blocks(family)
+        _hasten_unet(family)
     else:
         family.run = Graphs(family.call)
     _hasten_decoder(family)
@@ -62,35 +62,30 @@ def hasten(family: Family) -> None:
 
 def _hasten_decoder(family: Family) -> None:
     decoder = family.pipeline.vae.decoder
-    for norm in decoder.modules():
-        if type(norm) is torch.nn.GroupNorm:
-            norm.__class__ = layers.ChannelsLastNorm
-    for layer in decoder.mid_block.attentions:
-        layer.set_processor(layers.OneHead())
+    layers.decode(decoder)
     decoder.compile(fullgraph=True, dynamic=True)
     family.decoder = Graphs(_decoder(family))
 
 
 def slow(family: Family) -> None:
-    """Take back what `hasten` compiled and recorded, for a GPU that does not bear it."""
+    """Take back what `hasten` did, for a GPU that does not bear it."""
     family.run, family.decoder = family.call, family.call_decoder
     if isinstance(family, UNet):
-        family.known = None
+        family.told = family.call_told
     networks = [part for part in family.pipeline.components.values() if isinstance(part, torch.nn.Module)]
     for part in networks:
         part.__dict__.pop("forward", None)
         for block in part.modules():
             block._compiled_call_impl = None  # noqa: SLF001  what `compile` has set, and nothing takes back
-            if type(block) is layers.ChannelsLastNorm:  # quicker only where it is compiled
-                block.__class__ = torch.nn.GroupNorm  # type: ignore[assignment]
+            layers.put_back(block)
 
 
-def _whole_or_in_blocks(family: UNet) -> Callable[..., torch.Tensor]:
+def _hasten_unet(family: UNet) -> None:
     """Call a UNet compiled as a whole for pictures of the usual size, block by block for all others.
 
     As a whole it is a quarter faster, but compiled anew for every shape, in half a minute; blocks take any shape once they are
-    compiled. Compiling the whole for any shape took more than three minutes. Only the whole knows where in `known` each layer
-    finds its words: a block would be compiled anew for each layer.
+    compiled. Compiling the whole for any shape took more than three minutes. Only the whole is told keys and values instead of
+    words: each layer finds its own at another place, and a block would be compiled anew for each.
     """
     whole = torch.compile(family.call, fullgraph=True, dynamic=False)
     usual = _usual(family)
@@ -102,14 +97,10 @@ def _whole_or_in_blocks(family: UNet) -> Callable[..., torch.Tensor]:
     def is_usual(sample: torch.Tensor) -> bool:
         return sample.shape[-2:] == usual and len(sample) in rows
 
-    graphs = Graphs(lambda **inputs: (whole if is_usual(inputs["sample"]) else family.call)(**inputs))
-
-    def run(*, known: torch.Tensor, **inputs: torch.Tensor) -> torch.Tensor:
-        if is_usual(inputs["sample"]):
-            inputs["encoder_hidden_states"] = known
-        return graphs(**inputs)  # type: ignore[no-any-return]
-
-    return run
+    known = lru_cache(KNOWN)(Graphs(partial(layers.known, layers.attend(family.network))))
+    stacked = lru_cache(1)(lambda *words: torch.cat([known(row) for row in words]))
+    family.told = lambda sample, *words: stacked(*words) if is_usual(sample) else family.call_told(sample, *words)
+    family.run = Graphs(lambda **inputs: (whole if is_usual(inputs["sample"]) else family.call)(**inputs))
 
 
 def _decoder(family: Family) -> Callable[[torch.Tensor], torch.Tensor]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import torch
 from diffusers.models.activations import GELU
-from diffusers.models.attention_processor import Attention, FusedAttnProcessor2_0
+from diffusers.models.attention_processor import Attention, AttnProcessor2_0, FusedAttnProcessor2_0
 from diffusers.models.transformers.transformer_flux import FluxSingleTransformerBlock
 from torch.nn.functional import scaled_dot_product_attention
 
@@ -57,6 +57,16 @@ class OneHead:
             found.append(torch.bmm(weights.to(value.dtype), value))
         pixels = attn.to_out[0](torch.cat(found, 1))
         return pixels.transpose(1, 2).reshape(hidden_states.shape) + hidden_states  # type: ignore[no-any-return]
+
+
+def decode(decoder: torch.nn.Module) -> None:
+    """Let the decoder of an autoencoder normalize and attend quicker."""
+    layer: Any
+    for layer in decoder.modules():
+        if type(layer) is torch.nn.GroupNorm:
+            layer.__class__ = ChannelsLastNorm
+        elif isinstance(layer, Attention):
+            layer.set_processor(OneHead())  # type: ignore[arg-type]
 
 
 def _exact_product(one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
@@ -134,6 +144,19 @@ def bend(network: torch.nn.Module) -> None:
             block.proj.__class__, block.__class__ = GELULinear, Bent
         elif isinstance(block, FluxSingleTransformerBlock) and type(block.proj_mlp) is torch.nn.Linear:
             block.proj_mlp.__class__, block.act_mlp = GELULinear, torch.nn.Identity()  # type: ignore[assignment]
+
+
+def put_back(layer: Any) -> None:
+    """Let a layer compute as diffusers has it, for a GPU that does not bear the other way."""
+    kind = type(layer)
+    if kind is Attention and isinstance(layer.processor, OneHead):
+        layer.set_processor(AttnProcessor2_0())  # type: ignore[no-untyped-call]
+    elif kind is FluxSingleTransformerBlock and type(layer.proj_mlp) is GELULinear:
+        layer.proj_mlp.__class__, layer.act_mlp = torch.nn.Linear, torch.nn.GELU("tanh")  # type: ignore[assignment]
+    elif kind is Bent:
+        layer.proj.__class__, layer.__class__ = torch.nn.Linear, GELU
+    elif kind is ChannelsLastNorm:  # quicker only where it is compiled
+        layer.__class__ = torch.nn.GroupNorm
 
 
 class Fp8Linear(torch.nn.Module):

@@ -47,7 +47,7 @@ class Model:
     refining_steps: int | None = None  # of which that share is run; None: as many as the picture took
     multiple: int  # both sides are multiples of this, or the network cannot halve them
     # Two ways to be faster with other pictures. bench/RESULTS.md has how fast, and how far off; no row takes one.
-    fp8: bool = False  # large layers in eight bits, on a GPU that has them
+    fp8: bool = False  # large layers of a transformer in eight bits, on a GPU that has them
     guidance_stop: float = 1.0  # the share of the steps after which there is no guidance: the others take half the time
     dtype: str = "float16"  # on a GPU; a CPU always computes in float32
     # GiB that a drawing of its own size takes with all weights on the GPU; with less, they take turns there. Measured for all

@@ -10,8 +10,9 @@ import torch
 
 from bot.families import FAMILIES, Family, Flux
 from bot.fast import hasten, rest, slow
+from bot.gen import Generator
 from bot.layers import ChannelsLastNorm
-from bot.models import MODELS, ROWS
+from bot.models import MODELS, ROWS, SKETCH
 from bot.request import compose
 from bot.steps import Task
 from tests.fakes.pipelines import build
@@ -35,6 +36,10 @@ def uncompiled(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("torch.nn.Module.compile", lambda _self, **_: None)
 
 
+def networks(pipeline: Any) -> list[torch.nn.Module]:
+    return [part for part in pipeline.components.values() if isinstance(part, torch.nn.Module)]
+
+
 @torch.inference_mode()
 def drawn(family: Family, name: str, **given: Any) -> tuple[torch.Tensor, torch.Tensor]:
     """Return latents and picture."""
@@ -48,15 +53,24 @@ def drawn(family: Family, name: str, **given: Any) -> tuple[torch.Tensor, torch.
 
 
 @pytest.mark.usefixtures("uncompiled")
+def test_the_embedded_model_made_faster_draws_the_same() -> None:
+    family = Generator(SKETCH, "cpu")._family  # its autoencoder is of another kind
+    asked: list[dict[str, Any]] = [{}, {"negative_prompt": "blue"}]
+    expected = [drawn(family, SKETCH.name, **given) for given in asked]
+    hasten(family)
+    for given, (latents, _) in zip(asked, expected, strict=True):
+        assert float((drawn(family, SKETCH.name, **given)[0] - latents).abs().max() / latents.abs().max()) < GELUS
+
+
+@pytest.mark.usefixtures("uncompiled")
 @pytest.mark.parametrize("usual", [True, False], ids=["of the usual size", "of another size"])
 @pytest.mark.parametrize("name", [name for name in ROWS if name != "sketch"])
 def test_made_faster_it_draws_the_same(name: str, usual: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     row = replace(ROWS[name], min_side=SIDE, width=SIDE, height=SIDE)
     monkeypatch.setitem(MODELS, name, row)
     pipeline = build(row)
-    for part in pipeline.components.values():
-        if isinstance(part, torch.nn.Module):
-            part.eval()
+    for part in networks(pipeline):
+        part.eval()
     family = FAMILIES[row.pipeline](pipeline, row, "cpu")
     asked: list[dict[str, Any]] = [{}, {"width": 2 * SIDE, "height": SIDE}]
     if row.guided:
@@ -68,6 +82,11 @@ def test_made_faster_it_draws_the_same(name: str, usual: bool, monkeypatch: pyte
         quick_latents, quick_picture = drawn(family, name, **given)
         assert float((quick_latents - latents).abs().max() / latents.abs().max()) < GELUS
         assert float((quick_picture - picture).abs().mean()) < 1  # of 255
+    slow(family)
+    names = {type(part).__module__ for each in networks(pipeline) for part in each.modules()}
+    assert not [name for name in names if name.startswith("bot.")]
+    assert not [part for part in pipeline.vae.decoder.modules() if "OneHead" in str(getattr(part, "processor", ""))]
+    assert torch.allclose(drawn(family, name, **asked[0])[0], expected[0][0], atol=1e-4)
 
 
 def test_nothing_is_left_running_for_a_snapshot() -> None:
