@@ -337,6 +337,11 @@ def _flag(word: str) -> re.Match[str] | None:
     return found
 
 
+def has_flag(text: str) -> bool:
+    """Return whether a flag is written out in a text, with both of its hyphens."""
+    return any(word.startswith("--") and begins_flag(word) for word in text.split())
+
+
 def _set(given: dict[str, Any], name: str, value: str) -> None:
     flag = FLAGS[name]
     if not value:

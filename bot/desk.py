@@ -193,7 +193,8 @@ class Desk:
         """Return what stands in the form that a message opens, by which one can start from it: flags by name, and the prompt.
 
         A message of ours, known by one of its buttons, has what belongs to its first picture. A command is one, without its
-        name; so is what can be read as one, and any other text is mere words, in which nothing is a flag.
+        name; so is what has a flag, written out, and can be read as one. Any other text is mere words, with neither flags nor
+        choices in it, for prose has dashes and programs have braces.
         """
         if press:
             (request, *_), _ = await self._asked(press, recall)
@@ -201,7 +202,7 @@ class Desk:
             return {name: filled[name] for name in STARTED_FROM}
         if command.is_named(text):
             return {"prompt": command.unpasted(text)}
-        return {"prompt": text if self._can_be_drawn(text) else command.typed(text)}
+        return {"prompt": text if command.has_flag(text) and self._can_be_drawn(text) else command.typed(text)}
 
     def _can_be_drawn(self, text: str) -> bool:
         """Return whether somebody's words are a command as they stand: with one wrong flag, they never meant any."""

@@ -408,7 +408,10 @@ async def test_what_is_no_setting_is_a_prompt_and_what_cannot_be_drawn_is_not_re
         ("/imagine prompt: a fox --n 2", "a fox --n 2"),
         ("/imagine a fox --sede 2", "a fox --sede 2"),  # which is pointed out in the form
         ("a fox --n 2", "a fox --n 2"),
-        ("a {red,blue} fox", "a {red,blue} fox"),
+        ("a {red,blue} fox --n 2", "a {red,blue} fox --n 2"),
+        ("a {red,blue} fox", "a \\{red,blue} fox"),
+        ("we want —no rain", "we want \\—no rain"),
+        ("well -n 4 times", "well \\-n 4 times"),
         ("a fox --sede 2 --n 2", "a fox \\--sede 2 \\--n 2"),
         ("a fox --n 99", "a fox \\--n 99"),
         ("help", "\\help"),
