@@ -7,10 +7,12 @@ pictures into files meanwhile.
 
 from __future__ import annotations
 
+import ctypes
 import io
 import logging
 import math
 import queue
+import sys
 import threading
 import time
 from collections import Counter
@@ -53,6 +55,7 @@ PREVIEW_SIDE: Final = 384  # pixels
 SIZES: Final = (1, 2, 4, 8)  # pictures in one pass
 WORTHWHILE: Final = 0.95  # a pass with more pictures takes at most so much of the time for each
 ENCODERS: Final = 2  # threads that turn pictures into files
+TIDY_EVERY: Final = 60.0  # seconds between two times that free memory goes back to the system: it takes milliseconds
 
 
 @dataclass(eq=False, slots=True, kw_only=True)
@@ -106,6 +109,7 @@ class Generator:
         self._ready: list[Drawing] = []  # enlarged, to be refined
         self._gone: list[_Task] = []
         self._worker: threading.Thread | None = None
+        self._tidied = time.monotonic()
         self._encoders = ThreadPoolExecutor(ENCODERS, f"encode-{model.name}")
 
     def warm(self) -> None:
@@ -352,13 +356,27 @@ class Generator:
             if len(task.pictures) == task.request.n:
                 pictures = tuple(task.pictures[place] for place in range(task.request.n))
                 task.events.put(Finished(pictures, time.monotonic() - task.begun))
+                self._tidy()
         except BaseException as error:  # noqa: BLE001  it is raised again where the events are read
             task.events.put(error)
+
+    def _tidy(self) -> None:
+        """Let the system have what is free, now and then: C's library keeps it in pieces, more with every size of picture."""
+        if time.monotonic() - self._tidied > TIDY_EVERY:
+            self._tidied = time.monotonic()
+            give_back()
 
     def _costs(self, shape: Shape) -> Mapping[int, float]:
         """Smaller pictures may go as many at a time as `warm` has tried, larger ones as are as much work."""
         sizes = [size for size in SIZES if size == 1 or size * shape.work <= self._full]
         return {size: self._curve.seconds(size * shape.work) for size in sizes}
+
+
+def give_back() -> None:
+    """Give the memory that is free back to the system, where C's library can."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None  # glibc's
+    if trim:
+        trim(0)
 
 
 def _check(whole: torch.Tensor) -> None:

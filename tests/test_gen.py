@@ -14,7 +14,7 @@ from PIL import Image
 
 from bot import recipe
 from bot.errors import Cancelled, Spoilt
-from bot.gen import Generator
+from bot.gen import Generator, give_back
 from bot.models import SKETCH
 from bot.request import SEEDS, Finished, ImageRequest, Picture, Started, Step, compose
 
@@ -306,6 +306,22 @@ def test_now_and_then_a_step_shows_what_the_picture_looks_like(generator: Genera
         assert preview.size == (384, 288)
         difference = np.asarray(picture.resize(preview.size), dtype=float) - np.asarray(preview, dtype=float)
     assert np.abs(difference).mean() < 35  # of 255: the same colours in the same places, without the details
+
+
+def test_now_and_then_what_is_free_goes_back_to_the_system(generator: Generator, monkeypatch: pytest.MonkeyPatch) -> None:
+    done = threading.Event()
+
+    def give() -> None:
+        give_back()
+        done.set()
+
+    monkeypatch.setattr("bot.gen.give_back", give)
+    monkeypatch.setattr("bot.gen.TIDY_EVERY", 3600)
+    draw(generator, small())
+    assert not done.is_set()
+    monkeypatch.setattr("bot.gen.TIDY_EVERY", 0)
+    draw(generator, small())
+    assert done.wait(10)
 
 
 def test_a_failing_job_leaves_its_neighbours_unharmed(generator: Generator, monkeypatch: pytest.MonkeyPatch) -> None:
