@@ -141,11 +141,9 @@ def _draw(
     try:
         for event in generator.generate(request, batch_size=batch_size, image=image, stop=stop):
             pipe.send(event)
-    except BrokenPipeError:
-        return  # nobody is there any more
     except Told as told:
         over = _Over(told)
-    except Exception:  # noqa: BLE001  it is raised again on the other side
+    except BaseException:  # noqa: BLE001  it is raised again on the other side, where somebody waits for it
         over = _Over(traceback.format_exc())
-    with suppress(BrokenPipeError):
+    with suppress(BrokenPipeError):  # nobody is there any more
         pipe.send(over)

@@ -17,6 +17,7 @@ deploys: the containers would count other objects than they were given. Annotati
 
 import asyncio
 import logging
+import math
 import os
 import queue
 import threading
@@ -323,11 +324,28 @@ async def _events(job: Job, request: ImageRequest, image: bytes | None) -> abc.A
 
 
 async def _waited_for(model: str) -> Event:
-    """Return what somebody waits for: a GPU that wakes, or a turn where no more GPUs may; each of those takes its share."""
+    """Return what whoever is not drawn yet waits for; one look serves all who wait for a model."""
+    looked, event = _looks.get(model, (-math.inf, Waking()))
+    if time.monotonic() - looked < LOOK_AGAIN:
+        return event
+    _looks[model] = time.monotonic(), event
+    [found] = await asyncio.gather(_look(model), return_exceptions=True)
+    if isinstance(found, BaseException):  # nobody's drawing is to fail over that
+        log.warning("cannot see what drawings of %s wait for: %r", model, found)
+        return event
+    _looks[model] = time.monotonic(), found
+    return found
+
+
+async def _look(model: str) -> Event:
+    """Find what is waited for: a GPU that wakes, or a turn where no more GPUs may; each of those takes its share."""
     stats = await pool(model).generate.get_current_stats.aio()
     if stats.num_total_runners >= MOST_GPUS:
         return Queued(max(0, stats.backlog - 1) // MOST_GPUS)
     return Waking(await wakes.get.aio(model))
+
+
+_looks: Final[dict[str, tuple[float, Event]]] = {}  # when it was last seen what drawings of a model wait for, and what
 
 
 class _Generator:
@@ -391,22 +409,25 @@ class _Generator:
 
         with self._loading:
             if self._generator is None:  # also after a snapshot that was taken before the weights were there
-                generator = gen.Generator(ROWS[self.model])
-                generator.warm()
-                generator.rest()
+                self._generator = gen.Generator(ROWS[self.model])
+                with suppress(Told):  # too large to warm up with: smaller pictures may do
+                    self._generator.warm()
+                self._generator.rest()
                 compiled.commit()
-                self._generator = generator
             return self._generator
 
 
 async def _listen(call: str, stop: threading.Event) -> None:
     """Set `stop` once the job of a call is cancelled, or whoever made the call has gone."""
     while not stop.is_set():
-        try:
-            if await stops.pop.aio(call, None) is not None or await _hears_cancel(call.partition(" ")[0]):
-                stop.set()
-        except (modal.exception.Error, OSError) as error:
-            log.warning("cannot hear whether job %s is cancelled: %r", call, error)
+        said: Sequence[object] = await asyncio.gather(
+            stops.pop.aio(call, None), _hears_cancel(call.partition(" ")[0]), return_exceptions=True
+        )
+        errors = [each for each in said if isinstance(each, BaseException)]
+        if "" in said or True in said:
+            stop.set()
+        elif errors:
+            log.warning("cannot hear whether job %s is cancelled: %r", call, errors)
             await asyncio.sleep(LISTEN)
 
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import copy
+import multiprocessing
 import os
 import signal
-from typing import TYPE_CHECKING
+import threading
+from typing import TYPE_CHECKING, cast
 
 import pytest
 
-from bot.apart import Apart
+from bot.apart import Apart, _draw
 from bot.command import read
 from bot.errors import Cancelled, Told
 from bot.gen import Generator
@@ -78,6 +80,18 @@ def test_a_failure_over_there_is_raised_here_with_its_traceback_and_the_next_dra
     with pytest.raises(RuntimeError, match=r"gen\.py[\s\S]*cannot identify image"):
         list(apart.generate(REQUEST, image=b"no picture"))
     assert finished(apart).pictures
+
+
+def test_whatever_ends_a_drawing_over_there_is_told_here() -> None:
+    class Leaving:
+        def generate(self, _request: object, **_: object) -> Iterator[Event]:
+            yield Started()
+            raise SystemExit(3)
+
+    here, there = multiprocessing.Pipe()
+    _draw(there, cast("Generator", Leaving()), threading.Event(), REQUEST, 1, None)
+    assert here.recv() == Started()
+    assert "SystemExit: 3" in here.recv().failure
 
 
 def test_a_process_that_is_killed_is_an_error_and_then_replaced(apart: Apart) -> None:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import modal
 import pytest
+from grpclib.exceptions import StreamTerminatedError
 from modal_proto import api_pb2 as pb
 
 import bot
@@ -490,11 +491,14 @@ class Pool:
         self.awake = asyncio.Event()
         self.awake.set()
         self.runners, self.backlog = 1, 0
+        self.trouble: Exception | None = None
         self.generate = SimpleNamespace(
             remote_gen=SimpleNamespace(aio=self._call), get_current_stats=SimpleNamespace(aio=self._stats)
         )
 
     async def _stats(self) -> SimpleNamespace:
+        if self.trouble:
+            raise self.trouble
         return SimpleNamespace(num_total_runners=self.runners, backlog=self.backlog)
 
     async def _call(self, _request: ImageRequest, *, call: str, **_more: object) -> AsyncGenerator[Event, None]:
@@ -519,6 +523,7 @@ async def dicts(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[dict[str, moda
         kept = {name: modal.Dict.from_name(name, create_if_missing=True, client=client) for name in ("wakes", "stops")}
         for name, each in kept.items():
             monkeypatch.setattr(deploy, name, each)
+        monkeypatch.setattr(deploy, "_looks", {})
         yield kept
 
 
@@ -585,6 +590,18 @@ async def test_where_no_more_gpus_may_wake_people_are_told_how_many_are_before_t
     assert waits == Queued(2)
     assert [event for event in events if event != waits] == [Started(), DONE]
     assert await dicts["wakes"].get.aio("sketch") is None  # nothing woke
+
+
+@pytest.mark.usefixtures("dicts")
+async def test_where_nobody_can_say_what_a_drawing_waits_for_it_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    pool = Pool([Started(), DONE])
+    pool.awake.clear()
+    pool.trouble = modal.exception.ServiceError("no stats just now")
+    monkeypatch.setattr(deploy, "LOOK_AGAIN", 0.01)
+    asyncio.get_running_loop().call_later(0.1, pool.awake.set)
+    waits, *events = await drawn(pool, monkeypatch)
+    assert waits == Waking()
+    assert [event for event in events if event != waits] == [Started(), DONE]
 
 
 @pytest.mark.usefixtures("dicts")
@@ -683,6 +700,23 @@ async def test_a_drawing_whose_caller_has_gone_ends_whatever_is_down(
     await until(lambda: container.server.calls["QueueGet"] > 2)
     await container.store.cancel(JOB.id) if down else None
     await container.stops.put.aio(f"{JOB.id} first", "")
+    with pytest.raises(Cancelled):
+        await asyncio.wait_for(drawing, 10)
+
+
+async def test_whatever_happens_to_a_connection_one_listens_on(container: Container, monkeypatch: pytest.MonkeyPatch) -> None:
+    hears, troubles = deploy._hears_cancel, [StreamTerminatedError("connection lost"), RuntimeError("something else")]
+
+    async def hears_badly(job_id: str) -> bool:
+        if troubles:
+            raise troubles.pop()
+        return await hears(job_id)
+
+    monkeypatch.setattr(deploy, "LISTEN", 0.01)
+    monkeypatch.setattr(deploy, "_hears_cancel", hears_badly)
+    drawing = asyncio.create_task(container.draw(f"{JOB.id} first"))
+    await until(lambda: not troubles)
+    await container.store.cancel(JOB.id)
     with pytest.raises(Cancelled):
         await asyncio.wait_for(drawing, 10)
 
