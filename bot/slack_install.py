@@ -15,7 +15,7 @@ import secrets
 import time
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
-from urllib.parse import urljoin
+from urllib.parse import urlencode, urljoin
 
 import aiohttp
 from slack_bolt.oauth.async_callback_options import AsyncCallbackOptions
@@ -137,6 +137,12 @@ class Installing(AsyncOAuthFlow):
         )
         client = AsyncWebClient(base_url=tokens.api_url, session=tokens.session, retry_handlers=[], logger=_quiet)
         super().__init__(client=client, logger=log, settings=settings)
+
+    async def build_authorize_url(self, state: str, request: AsyncBoltRequest) -> str:
+        """Return where Slack asks the admin. Bolt would put in what a stranger typed, and what it finds in the environment."""
+        del request
+        asked = {"state": state, "client_id": self.settings.client_id, "scope": ",".join(self.settings.scopes or ())}
+        return f"{self.settings.authorization_url}?{urlencode(asked)}"
 
     async def handle_callback(self, request: AsyncBoltRequest) -> BoltResponse:
         """Take whom Slack sends back to us."""

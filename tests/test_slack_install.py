@@ -196,6 +196,22 @@ async def test_slack_is_asked_for_just_what_the_manifest_grants(service: Service
     assert slack.scopes == slack.manifest_scopes
 
 
+@pytest.mark.parametrize("typed", ["T1%26client_id%3D9.9%26redirect_uri%3Dhttps%3A%2F%2Fevil", "%E2%82%AC", "%0d%0aX-Evil:1"])
+async def test_what_a_stranger_types_behind_our_door_never_gets_to_slack(typed: str, service: Service) -> None:
+    seen = await Browser(service).open(f"/slack/install?team={typed}")
+    assert seen.status == 302
+    assert parse_qs(urlsplit(seen.headers["Location"]).query).keys() == {"state", "client_id", "scope"}
+    assert "X-Evil" not in seen.headers
+
+
+async def test_an_address_that_bolt_finds_in_the_environment_is_not_used(
+    environ: dict[str, str], tmp_path: Path, slack: SlackServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SLACK_REDIRECT_URI", "https://elsewhere.example.com/back")
+    async with serving(tmp_path, environ) as service:
+        await installed(service, slack)
+
+
 async def test_the_page_speaks_the_browsers_language(service: Service, slack: SlackServer) -> None:
     browser = Browser(service, "de-AT,de;q=0.9")
     refused = await browser.come_back(slack.consent.cancel(await browser.ask()))
