@@ -271,8 +271,8 @@ TEXTS: Final[dict[str, str]] = {
     "Type this in any channel:": "Gib das in irgendeinem Kanal ein:",
     "Nothing was installed.": "Es wurde nichts installiert.",
     "Start again": "Von vorn anfangen",
-    "That link has expired, was used before, or was begun in another browser. Please start again from here.": (
-        "Dieser Link ist abgelaufen, wurde schon benutzt, oder ein anderer Browser hat damit angefangen. Bitte fang hier neu an."
+    "That link has expired, or was begun in another browser. Please start again from here.": (
+        "Dieser Link ist abgelaufen, oder ein anderer Browser hat damit angefangen. Bitte fang hier neu an."
     ),
     "That permission was used before, or has expired. Please start again.": (
         "Diese Erlaubnis wurde schon benutzt oder ist abgelaufen. Bitte fang von vorn an."

@@ -39,7 +39,6 @@ if TYPE_CHECKING:
     from slack_bolt.request.async_request import AsyncBoltRequest
 
     from bot.slack_tokens import Tokens
-    from bot.store import Store
 
 log: Final = logging.getLogger(__name__)
 _quiet: Final = logging.getLogger(f"{__name__}.calls")
@@ -53,7 +52,7 @@ INSTALLED: Final = Phrase("imagine is installed in {team}.")
 TYPE_THIS: Final = Phrase("Type this in any channel:")
 NOTHING: Final = Phrase("Nothing was installed.")
 START_AGAIN: Final = Phrase("Start again")
-STALE: Final = Phrase("That link has expired, was used before, or was begun in another browser. Please start again from here.")
+STALE: Final = Phrase("That link has expired, or was begun in another browser. Please start again from here.")
 USED: Final = Phrase("That permission was used before, or has expired. Please start again.")
 SILENT: Final = Phrase("Slack does not answer just now. Please start again in a minute.")
 BROKEN: Final = Phrase("Something went wrong on my side, and it is in my log. Please start again in a minute.")
@@ -93,24 +92,23 @@ HEADERS: Final = {
 
 
 class States(AsyncOAuthStateStore):
-    """What ties an answer of Slack's to the browser that asked: good once, and not for long.
+    """What ties an answer of Slack's to the browser that asked, and not for long.
 
-    It is signed, so that nothing is written down for everybody who looks at our door; only what comes back is.
+    It is signed, so that nothing is written down for strangers at our door. What is good only once is Slack's code.
     """
 
-    def __init__(self, store: Store, secret: str) -> None:
-        self._store, self._secret = store, secret.encode()
+    def __init__(self, secret: str) -> None:
+        self._secret = secret.encode()
 
     async def async_issue(self, *_: object, **__: object) -> str:
         """Return a new one."""
         return self._signed(f"{secrets.token_hex(16)}-{time.time() + FRESH:.0f}")
 
     async def async_consume(self, state: str) -> bool:
-        """Return whether one is good, which it is never again."""
-        made, me = state.rpartition("-")[0], secrets.token_hex(16)
-        if not hmac.compare_digest(self._signed(made).encode(), state.encode()):
-            return False
-        return time.time() < int(made.rpartition("-")[2]) and await self._store.first(f"slack state {made}", me) == me
+        """Return whether one is ours, and still good."""
+        made = state.rpartition("-")[0]
+        is_ours = hmac.compare_digest(self._signed(made).encode(), state.encode())
+        return is_ours and time.time() < int(made.rpartition("-")[2])
 
     def _signed(self, made: str) -> str:
         return f"{made}-{hmac.new(self._secret, made.encode(), hashlib.sha256).hexdigest()}"
@@ -132,7 +130,7 @@ class Installing(AsyncOAuthFlow):
             callback_options=AsyncCallbackOptions(success=_installed, failure=_refused),
             authorization_url=urljoin(tokens.api_url, "/oauth/v2/authorize"),
             installation_store=tokens,
-            state_store=States(tokens.store, client_secret),
+            state_store=States(client_secret),
             state_expiration_seconds=FRESH,
         )
         client = AsyncWebClient(base_url=tokens.api_url, session=tokens.session, retry_handlers=[], logger=_quiet)

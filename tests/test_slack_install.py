@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     from tests.fakes.slack import SlackServer
     from tests.fakes.slack_world import Message
 
-STALE = "That link has expired, was used before, or was begun in another browser."
+STALE = "That link has expired, or was begun in another browser."
+USED = "That permission was used before, or has expired."
 NOT_INSTALLED = "I am not installed in this workspace."
 
 
@@ -252,8 +253,24 @@ async def test_who_did_not_begin_here_installs_nothing(way: Any, service: Servic
 async def test_a_way_back_is_good_once(service: Service, slack: SlackServer) -> None:
     browser = Browser(service)
     address = slack.consent.allow(await browser.ask(), slack)
-    assert [STALE in (await browser.come_back(address)).text for _ in range(2)] == [False, True]
-    assert [call.method for call in slack.calls] == ["oauth.v2.access"]
+    seen = [await browser.come_back(address) for _ in range(2)]
+    assert [(each.status, USED in each.text) for each in seen] == [(200, False), (400, True)]
+    assert [call.answer for call in slack.calls] == ["ok", "code_already_used"]
+
+
+async def test_strangers_at_the_door_and_on_the_way_back_write_nothing(service: Service, slack: SlackServer) -> None:
+    browser, before = Browser(service), _written(service)
+    state = parse_qs(urlsplit(await browser.ask()).query)["state"][0]
+    for way in ({"state": state}, {"state": state, "code": "none"}, {"state": state, "error": "access_denied"}):
+        assert (await browser.open(f"/slack/oauth_redirect?{urlencode(way)}")).status == 400
+    assert _written(service) == before
+    await installed(service, slack)
+    assert _written(service) != before
+
+
+def _written(service: Service) -> list[str]:
+    with closing(sqlite3.connect(service.folder / "jobs.sqlite3")) as database:
+        return list(database.iterdump())
 
 
 async def test_a_way_back_is_not_good_for_long(service: Service, slack: SlackServer, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -273,8 +290,8 @@ async def test_who_cancels_is_told_that_nothing_has_changed(service: Service, sl
 
 # What is wrong at Slack's, and what the admin reads.
 TROUBLES: dict[str, tuple[Callable[[SlackServer], object], str]] = {
-    "a code that was used": (lambda s: s.consent.spoil(used=True), "That permission was used before, or has expired."),
-    "a code that is old": (lambda s: s.consent.spoil(created=0.0), "That permission was used before, or has expired."),
+    "a code that was used": (lambda s: s.consent.spoil(used=True), USED),
+    "a code that is old": (lambda s: s.consent.spoil(created=0.0), USED),
     "another secret": (
         lambda s: setattr(s.consent, "client_secret", "x"),
         "has to check SLACK_CLIENT_ID and SLACK_CLIENT_SECRET",
@@ -330,7 +347,7 @@ async def test_no_secret_is_on_a_page_in_a_log_or_in_a_job(
     pages = [await browser.come_back(address) for _ in range(2)]
     used = slack.consent.allow(await browser.ask(), slack).replace(list(slack.consent.codes)[-1], code)
     pages.append(await browser.come_back(used))
-    assert "That permission was used before, or has expired." in pages[-1].text
+    assert USED in pages[-1].text
     message = await drawn(slack, service)
     await slack.click(service.url, message, "Delete")
     await until(lambda: not service.desk_is_busy())
