@@ -47,6 +47,7 @@ _quiet.setLevel(logging.INFO)  # at DEBUG, slack_sdk writes down all that it is 
 INSTALL, REDIRECT = "/slack/install", "/slack/oauth_redirect"
 FRESH: Final = 10 * 60  # seconds from our door to Slack and back; Slack's own codes last as long
 PATIENCE: Final = 15  # seconds that somebody looks at an empty page while Slack is asked
+AT_ONCE: Final = 4  # exchanges: strangers can begin them too, and pictures are posted over the same connections
 
 INSTALLED: Final = Phrase("imagine is installed in {team}.")
 TYPE_THIS: Final = Phrase("Type this in any channel:")
@@ -135,6 +136,7 @@ class Installing(AsyncOAuthFlow):
         )
         client = AsyncWebClient(base_url=tokens.api_url, session=tokens.session, retry_handlers=[], logger=_quiet)
         super().__init__(client=client, logger=log, settings=settings)
+        self._places = asyncio.Semaphore(AT_ONCE)
 
     async def build_authorize_url(self, state: str, request: AsyncBoltRequest) -> str:
         """Return where Slack asks the admin. Bolt would put in what a stranger typed, and what it finds in the environment."""
@@ -156,10 +158,9 @@ class Installing(AsyncOAuthFlow):
         """Exchange the code for a token. Bolt would write the code into the log, and ask for what nobody here needs."""
         # By hand: slack_sdk's own method uses what aiohttp is about to drop.
         headers = {"Authorization": aiohttp.encode_basic_auth(self.settings.client_id, self.settings.client_secret)}
-        call = self.client.api_call("oauth.v2.access", data={"code": code}, headers=headers)
         try:
-            async with asyncio.timeout(PATIENCE):
-                answer = await sent(call)
+            async with asyncio.timeout(PATIENCE), self._places:
+                answer = await sent(self.client.api_call("oauth.v2.access", data={"code": code}, headers=headers))
         except Refused as refused:
             log.warning("an installation was refused: %s", refused)
             raise Told(REASONS.get(refused.code, OTHERWISE)) from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import sqlite3
 from contextlib import closing
@@ -17,6 +18,7 @@ from bot import manifest, platforms, slack_install
 from bot import slack as slack_platform
 from bot.errors import Told
 from bot.request import compose
+from bot.slack_tokens import Tokens
 from bot.store_local import LocalStore
 from tests.conftest import environment, serving, until
 from tests.fakes.faults import Fault
@@ -322,6 +324,25 @@ async def test_what_goes_wrong_at_slacks_is_a_sentence(
     ack = await slack.command(service.url, "a red fox")
     assert ack.message
     assert NOT_INSTALLED in ack.message.plain
+
+
+async def test_a_crowd_that_wants_in_takes_few_of_our_connections(
+    slack: SlackServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slack.faults.next("oauth.v2.access", Fault.HANG, times=4)
+    async with LocalStore(tmp_path) as store, aiohttp.ClientSession() as session:
+        tokens = Tokens(store, given="", are_kept=True, session=session, api_url=slack.url)
+        installing = slack_install.Installing(tokens, "1.2", "secret", slack_platform.SCOPES)
+        crowd = [asyncio.create_task(installing.run_installation(str(code))) for code in range(4)]
+        await until(lambda: len(slack.calls) == 4)
+        monkeypatch.setattr("bot.slack_install.PATIENCE", 0.1)
+        with pytest.raises(Told, match="Slack does not answer just now"):
+            await installing.run_installation("5")
+        assert len(slack.calls) == 4
+        for task in crowd:
+            task.cancel()
+        with pytest.raises(Told, match="has to check SLACK_CLIENT_ID"):
+            await installing.run_installation("6")
 
 
 async def test_a_token_that_cannot_be_kept_is_no_installation(
