@@ -6,8 +6,10 @@ looked up whenever Slack is called. https://docs.slack.dev/authentication/instal
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
+import math
 import time
 from typing import TYPE_CHECKING, Any, Final
 
@@ -41,7 +43,8 @@ class Tokens(AsyncInstallationStore):
         """Take the token that the bot was `given`, which may be none; where no others `are_kept`, it opens everything."""
         self.store, self.session, self.api_url = store, session, api_url
         self._given, self._are_kept = given, are_kept
-        self._given_for: str | None = None  # the workspace of the one that we were given
+        self._given_for = "", -math.inf  # the workspace of the one that we were given, where Slack takes it, and until when
+        self._asking: asyncio.Task[str | Exception] | None = None
         self._known: dict[str, tuple[str, float]] = {}  # tokens, and until when
 
     def client(self, team: str) -> AsyncWebClient:
@@ -85,15 +88,29 @@ class Tokens(AsyncInstallationStore):
         """Return the token that we were given, where it is of this workspace; Slack is asked about that once."""
         if not self._given:
             return None
-        if self._given_for is None:
-            client = AsyncWebClient(self._given, self.api_url, session=self.session, retry_handlers=[])
-            try:
-                about: Mapping[str, Any] = (await sent(client.auth_test())).data  # type: ignore[assignment]  # it is never bytes
-            except Refused as refused:
-                log.warning("Slack does not take SLACK_BOT_TOKEN: %s", refused)
-                return None
-            self._given_for = installed_in(about)
-        return self._given if team == self._given_for else None
+        whose, until = self._given_for
+        if time.monotonic() < until:
+            return self._given if team == whose else None
+        answer = await asyncio.shield(self._ask())  # whoever has no time to wait leaves the answer to the next
+        if isinstance(answer, Exception):
+            raise answer
+        return self._given if team == answer else None
+
+    def _ask(self) -> asyncio.Task[str | Exception]:
+        if self._asking is None or self._asking.done():  # all who want to know at once share one question
+            self._asking = asyncio.create_task(attempt(self._asked()))
+        return self._asking
+
+    async def _asked(self) -> str:
+        client = AsyncWebClient(self._given, self.api_url, session=self.session, retry_handlers=[])
+        try:
+            about: Mapping[str, Any] = (await sent(client.auth_test())).data  # type: ignore[assignment]  # it is never bytes
+        except Refused as refused:
+            log.warning("Slack does not take SLACK_BOT_TOKEN: %s", refused)
+            self._given_for = "", time.monotonic() + KEPT_FOR
+        else:
+            self._given_for = installed_in(about), math.inf
+        return self._given_for[0]
 
     def _keep_in_mind(self, team: str, token: str) -> None:
         if len(self._known) >= MOST:

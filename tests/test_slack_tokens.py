@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,9 @@ from bot.slack_reply import sent
 from bot.slack_tokens import Tokens
 from bot.store_local import LocalStore
 from bot.store_modal import ModalStore
+from tests.conftest import until
 from tests.fakes.modal import ModalServer
+from tests.fakes.slack import SlackServer
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -39,10 +42,22 @@ async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
 
 
 @asynccontextmanager
-async def process(store: Store, given: str = "") -> AsyncIterator[Tokens]:
+async def process(store: Store, given: str = "", api_url: str = NOWHERE) -> AsyncIterator[Tokens]:
     """Be one of several processes, each of which knows what it has looked up."""
     async with aiohttp.ClientSession() as session:
-        yield Tokens(store, given=given, are_kept=True, session=session, api_url=NOWHERE)
+        yield Tokens(store, given=given, are_kept=True, session=session, api_url=api_url)
+
+
+class SlowSlack(SlackServer):
+    """A Slack that answers when it is let."""
+
+    def __init__(self, **world: Any) -> None:
+        super().__init__(**world)
+        self.gate = asyncio.Event()
+
+    async def _dispatch(self, *call: Any, **about: Any) -> dict[str, Any]:
+        await self.gate.wait()
+        return await super()._dispatch(*call, **about)
 
 
 def installation(token: str, team: str = "T1", **about: Any) -> Installation:
@@ -87,6 +102,31 @@ async def test_where_one_token_was_given_and_none_are_kept_nobody_is_asked() -> 
     nobody: Any = None
     tokens = Tokens(nobody, given="xoxb-given", are_kept=False, session=nobody, api_url=NOWHERE)
     assert [await tokens.of(team) for team in ("T1", "T2", "E1")] == ["xoxb-given"] * 3
+
+
+async def test_a_slow_slack_is_asked_once_whose_the_given_token_is_however_many_give_up(store: Store) -> None:
+    async with SlowSlack(team_id="T1", token="xoxb-given") as slack, process(store, "xoxb-given", slack.url) as web:
+        for _ in range(3):
+            waiting = asyncio.create_task(web.of("T1"))
+            await until(lambda: slack.calls)
+            waiting.cancel()
+        both = asyncio.gather(web.of("T1"), web.of("T2"))
+        slack.gate.set()
+        assert list(await both) == ["xoxb-given", None]
+        assert [call.method for call in slack.calls] == ["auth.test"]
+
+
+async def test_a_given_token_that_slack_refuses_is_asked_about_once_a_minute(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = time.monotonic()
+    async with SlackServer(team_id="T1", token="xoxb-given") as slack, process(store, "xoxb-given", slack.url) as web:
+        slack.token_error = "account_inactive"
+        assert [await web.of(team) for team in ("T1", "T2", "T1")] == [None] * 3
+        assert [call.method for call in slack.calls] == ["auth.test"]
+        slack.token_error = ""
+        monkeypatch.setattr("bot.slack_tokens.time.monotonic", lambda: now + 2 * MINUTE)
+        assert await web.of("T1") == "xoxb-given"
 
 
 async def test_what_is_forgotten_is_gone_for_all_but_what_is_newer_stays(store: Store) -> None:
