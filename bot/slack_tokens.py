@@ -13,26 +13,28 @@ import math
 import time
 from typing import TYPE_CHECKING, Any, Final
 
+from slack_sdk.errors import SlackApiError
 from slack_sdk.oauth.installation_store.async_installation_store import AsyncInstallationStore
 from slack_sdk.oauth.installation_store.models.bot import Bot
 from slack_sdk.web.async_client import AsyncWebClient
+from slack_sdk.web.async_slack_response import AsyncSlackResponse
 
 from bot.courier import attempt
 from bot.errors import Busy, Refused
 from bot.slack_reply import NOT_INSTALLED, sent
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Awaitable, Mapping
 
     import aiohttp
     from slack_sdk.oauth.installation_store.models.installation import Installation
-    from slack_sdk.web.async_slack_response import AsyncSlackResponse
 
     from bot.store import Store
 
 log: Final = logging.getLogger(__name__)
 
 KEPT_FOR: Final = 60  # seconds that a process goes by what it knows; so long another one may use a token that was replaced
+DEAD: Final = {"account_inactive", "token_revoked", "invalid_auth"}  # what Slack says of a token that has had its day
 MOST: Final = 10_000  # workspaces to keep in mind
 
 
@@ -58,11 +60,12 @@ class Tokens(AsyncInstallationStore):
         token, until = self._known.get(team, (None, 0.0))
         if time.monotonic() < until:
             return token
-        kept = await self._kept(team)
-        found = kept.bot_token if kept else await self._given_to(team)
-        if found:
-            self._keep_in_mind(team, found)
-        return found
+        return await self._look(team)
+
+    async def instead(self, team: str, dead: str) -> str | None:
+        """Return another token than one that Slack takes no more: what was kept since, or else the one that we were given."""
+        self._known.pop(team, None)
+        return await self._look(team, dead) if self._are_kept else None
 
     async def async_save(self, installation: Installation) -> None:
         """Keep the token of a workspace."""
@@ -79,6 +82,16 @@ class Tokens(AsyncInstallationStore):
             await self.store.erase(_name(team))
             log.info("%s has removed the app", team)
         self._known.pop(team, None)
+
+    async def _look(self, team: str, dead: str = "") -> str | None:
+        kept = await self._kept(team)
+        found = kept.bot_token if kept else None
+        if found in {None, dead}:
+            found = await self._given_to(team)
+        if found in {None, dead}:
+            return None
+        self._keep_in_mind(team, found)
+        return found
 
     async def _kept(self, team: str) -> Bot | None:
         text = await self.store.recall(_name(team))
@@ -126,13 +139,30 @@ class _Client(AsyncWebClient):
         self._tokens, self._team = tokens, team
 
     async def api_call(self, api_method: str, **how: Any) -> AsyncSlackResponse:
-        found = await attempt(self._tokens.of(self._team))
-        if isinstance(found, Exception):
-            raise Busy(f"the token was not found: {found!r}") from found
-        if not found:
+        token = await _found(self._tokens.of(self._team))
+        if not token:
             raise Refused(NOT_INSTALLED)
-        self.token = found
+        self.token = token
+        try:
+            return await super().api_call(api_method, **how)
+        except SlackApiError as error:
+            if not _is_dead(error) or not (other := await _found(self._tokens.instead(self._team, token))):
+                raise
+        self.token = other
         return await super().api_call(api_method, **how)
+
+
+async def _found(look: Awaitable[str | None]) -> str | None:
+    """Return the token that a look finds, if any. Raises `Busy` where that cannot be known now."""
+    found = await attempt(look)
+    if isinstance(found, Exception):
+        raise Busy(f"the token was not found: {found!r}") from found
+    return found
+
+
+def _is_dead(error: SlackApiError) -> bool:
+    answer = error.response
+    return isinstance(answer, AsyncSlackResponse) and answer.get("error") in DEAD  # it is none where a proxy has answered
 
 
 def installed_in(about: Mapping[str, Any]) -> str:

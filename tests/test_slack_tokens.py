@@ -129,6 +129,52 @@ async def test_a_given_token_that_slack_refuses_is_asked_about_once_a_minute(
         assert await web.of("T1") == "xoxb-given"
 
 
+async def test_a_token_that_was_replaced_elsewhere_is_looked_up_when_slack_refuses_the_old_one(store: Store) -> None:
+    async with SlackServer(team_id="T1") as slack, process(store, api_url=slack.url) as web, process(store) as other:
+        for slack.token in ("xoxb-1", "xoxb-2"):
+            await other.async_save(installation(slack.token))
+            await sent(web.client("T1").auth_test())
+        assert [call.answer for call in slack.calls] == ["ok", "invalid_auth", "ok"]
+        assert await web.of("T1") == "xoxb-2"
+
+
+@pytest.mark.parametrize("error", ["account_inactive", "token_revoked"])
+async def test_a_token_that_is_dead_is_tried_once_and_another_one_too(error: str, store: Store) -> None:
+    async with SlackServer(team_id="T1") as slack, process(store, api_url=slack.url) as web, process(store) as other:
+        for token in ("xoxb-1", "xoxb-2"):
+            slack.token, slack.token_error = "xoxb-2", error
+            await web.of("T1")
+            await other.async_save(installation(token))
+            with pytest.raises(Refused):
+                await sent(web.client("T1").auth_test())
+        assert [call.answer for call in slack.calls] == ["invalid_auth", "invalid_auth", error]
+        slack.token_error = ""
+        await sent(web.client("T1").auth_test())
+
+
+async def test_the_given_token_serves_where_the_kept_one_is_dead(store: Store) -> None:
+    async with (
+        SlackServer(team_id="T1", token="xoxb-given") as slack,
+        process(store, "xoxb-given", slack.url) as web,
+    ):
+        await web.async_save(installation("xoxb-dead"))
+        for _ in range(2):
+            await sent(web.client("T1").users_info(user="U1"))
+        assert [call.answer for call in slack.calls if call.method == "users.info"] == ["invalid_auth", "ok", "ok"]
+
+
+async def test_who_has_removed_us_is_known_as_such_when_slack_refuses_their_token(store: Store) -> None:
+    async with SlackServer(team_id="T1", token="xoxb-1") as slack, process(store, api_url=slack.url) as web:
+        await web.async_save(installation("xoxb-1", installed_at=1000.0))
+        async with process(store) as other:
+            await other.forget("T1", 1000)
+        assert await web.of("T1") == "xoxb-1"
+        slack.token_error = "account_inactive"
+        with pytest.raises(Refused, match="account_inactive"):
+            await sent(web.client("T1").auth_test())
+        assert await web.of("T1") is None
+
+
 async def test_what_is_forgotten_is_gone_for_all_but_what_is_newer_stays(store: Store) -> None:
     async with process(store) as web:
         await web.async_save(installation("xoxb-1", installed_at=1000.0))
