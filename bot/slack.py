@@ -147,6 +147,7 @@ class Slack:
         team = _team(context)
         found = await attempt(self._token(team))
         if isinstance(found, Exception):
+            log.warning("the token of %s was not found: %r", team, found)
             raise NotTaken from found
         if not found:
             raise Told(NOT_YET, url=f"{context['site']}{INSTALL}")

@@ -443,7 +443,7 @@ async def test_the_token_that_was_given_serves_its_own_workspace_and_no_other(
 
 
 async def test_where_slack_does_not_say_whose_the_given_token_is_people_are_asked_to_wait(
-    environ: dict[str, str], tmp_path: Path, slack: SlackServer
+    environ: dict[str, str], tmp_path: Path, slack: SlackServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     slack.token = environ["SLACK_BOT_TOKEN"] = "xoxb-given"
     slack.faults.next("auth.test", Fault.SERVER_ERROR)
@@ -451,6 +451,7 @@ async def test_where_slack_does_not_say_whose_the_given_token_is_people_are_aske
         ack = await slack.command(service.url, "a red fox")
         assert ack.message
         assert ack.message.plain == "I could not take that just now. Please try again in a moment."
+        assert f"the token of {slack.team_id} was not found: Busy(" in caplog.text
         await drawn(slack, service)
 
 
