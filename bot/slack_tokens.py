@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 log: Final = logging.getLogger(__name__)
 
-KEPT_FOR: Final = 60  # seconds that a process goes by what it knows; so long another one may use a token that was replaced
+KEPT_FOR: Final = 60  # seconds until a process looks again for what it knows
 DEAD: Final = {"account_inactive", "token_revoked", "invalid_auth"}  # what Slack says of a token that has had its day
 MOST: Final = 10_000  # workspaces to keep in mind
 
@@ -47,7 +47,8 @@ class Tokens(AsyncInstallationStore):
         self._given, self._are_kept = given, are_kept
         self._given_for = "", -math.inf  # the workspace of the one that we were given, where Slack takes it, and until when
         self._asking: asyncio.Task[str | Exception] | None = None
-        self._known: dict[str, tuple[str, float]] = {}  # tokens, and until when
+        self._known: dict[str, tuple[str, float]] = {}  # tokens, and until when they are not looked up again
+        self._renewing: dict[str, asyncio.Task[None]] = {}
 
     def client(self, team: str) -> AsyncWebClient:
         """Return what calls Slack for a workspace."""
@@ -58,9 +59,11 @@ class Tokens(AsyncInstallationStore):
         if not self._are_kept:
             return self._given
         token, until = self._known.get(team, (None, 0.0))
-        if time.monotonic() < until:
-            return token
-        return await self._look(team)
+        if token is None:
+            return await self._look(team)
+        if time.monotonic() >= until and team not in self._renewing:
+            self._renewing[team] = asyncio.create_task(self._renew(team))  # for the next time
+        return token
 
     async def instead(self, team: str, dead: str) -> str | None:
         """Return another token than one that Slack takes no more: what was kept since, or else the one that we were given."""
@@ -82,6 +85,14 @@ class Tokens(AsyncInstallationStore):
             await self.store.erase(_name(team))
             log.info("%s has removed the app", team)
         self._known.pop(team, None)
+
+    async def _renew(self, team: str) -> None:
+        found = await attempt(self._look(team))
+        del self._renewing[team]
+        if isinstance(found, Exception):
+            log.warning("the token of %s was not looked up again: %r", team, found)
+        elif found is None:
+            self._known.pop(team, None)
 
     async def _look(self, team: str, dead: str = "") -> str | None:
         kept = await self._kept(team)

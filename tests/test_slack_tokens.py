@@ -79,16 +79,43 @@ async def test_a_workspace_that_installs_it_again_has_its_new_token(store: Store
             assert await web.of("T1") == token
 
 
-async def test_what_is_known_serves_for_a_minute_without_a_look(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    now = time.monotonic()
+async def test_what_is_known_serves_at_once_and_is_looked_up_again_each_minute(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = time.monotonic
     async with process(store) as web, process(store) as courier:
+        for team in ("T1", "T2"):
+            await web.async_save(installation(f"xoxb-old-{team}", team, installed_at=1000.0))
+            await courier.of(team)
+        await web.async_save(installation("xoxb-new-T1"))
+        await web.forget("T2", 1000)
+        monkeypatch.setattr("bot.slack_tokens.time.monotonic", lambda: clock() + MINUTE - 10)
+        assert [await courier.of(team) for team in ("T1", "T2")] == ["xoxb-old-T1", "xoxb-old-T2"]
+        assert not courier._renewing
+        monkeypatch.setattr("bot.slack_tokens.time.monotonic", lambda: clock() + 2 * MINUTE)
+        assert [await courier.of(team) for team in ("T1", "T2")] == ["xoxb-old-T1", "xoxb-old-T2"]
+        await until(lambda: not courier._renewing)
+        assert [await courier.of(team) for team in ("T1", "T2")] == ["xoxb-new-T1", None]
+
+
+async def test_a_store_that_is_away_shuts_nobody_out_whose_token_is_known(
+    store: Store, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    clock = time.monotonic
+
+    async def away(*_: object) -> None:
+        raise OSError("away")
+
+    async with process(store) as web:
         await web.async_save(installation("xoxb-1"))
-        assert await courier.of("T1") == "xoxb-1"
-        await web.async_save(installation("xoxb-2"))
-        monkeypatch.setattr("bot.slack_tokens.time.monotonic", lambda: now + MINUTE - 1)
-        assert await courier.of("T1") == "xoxb-1"
-        monkeypatch.setattr("bot.slack_tokens.time.monotonic", lambda: now + 2 * MINUTE)
-        assert await courier.of("T1") == "xoxb-2"
+        monkeypatch.setattr(store, "recall", away)
+        monkeypatch.setattr("bot.slack_tokens.time.monotonic", lambda: clock() + 2 * MINUTE)
+        for _ in range(2):
+            assert await web.of("T1") == "xoxb-1"
+            await until(lambda: not web._renewing)
+        with pytest.raises(OSError, match="away"):
+            await web.of("T2")
+    assert "the token of T1 was not looked up again: OSError('away')" in caplog.text
 
 
 async def test_a_workspace_that_was_not_there_is_looked_for_each_time(store: Store) -> None:
