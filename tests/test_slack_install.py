@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import sqlite3
 from contextlib import closing
 from dataclasses import dataclass
 from http.cookies import SimpleCookie
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlencode, urlsplit
 
@@ -167,6 +169,20 @@ async def test_an_organisation_installs_it_for_all_its_workspaces(service: Servi
     assert "imagine is installed in Fake Inc." in seen.text
     whole.team_id = "T0PART2"
     assert (await drawn(whole, service)).via == "api"
+
+
+async def test_bolt_makes_no_flow_of_its_own_of_the_environment(
+    environ: dict[str, str], tmp_path: Path, slack: SlackServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    assert environ["SLACK_CLIENT_ID"] == os.environ["SLACK_CLIENT_ID"]
+    async with LocalStore(tmp_path) as store, aiohttp.ClientSession() as session:
+        desk: Any = SimpleNamespace(store=store)
+        oauth = {"client_id": slack.consent.client_id, "client_secret": slack.consent.client_secret}
+        app = slack_platform.Slack(signing_secret="s", token="", session=session, desk=desk, api_url=slack.url, **oauth)
+    assert app.app.oauth_flow is app.installing
+    assert isinstance(app.app.installation_store, Tokens)
+    assert [record.getMessage() for record in caplog.records if "slack_bolt" in record.name] == []
 
 
 async def test_what_was_installed_is_there_after_a_restart(environ: dict[str, str], tmp_path: Path, slack: SlackServer) -> None:
