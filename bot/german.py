@@ -286,6 +286,11 @@ TEXTS: Final[dict[str, str]] = {
     "Slack does not know this bot's app. Whoever runs it has to check SLACK_CLIENT_ID and SLACK_CLIENT_SECRET.": (
         "Slack kennt die App dieses Bots nicht. Wer ihn betreibt, muss SLACK_CLIENT_ID und SLACK_CLIENT_SECRET prüfen."
     ),
+    "The tokens of this bot's app expire, which I cannot use. Whoever runs it has to make the app anew from its manifest, "
+    "which leaves token rotation off.": (
+        "Die Tokens der App dieses Bots laufen ab, und damit kann ich nichts anfangen. Wer ihn betreibt, muss die App aus ihrem "
+        "Manifest neu anlegen, in dem Token Rotation ausgeschaltet ist."
+    ),
     "You have not allowed it, so nothing has changed. If that was not meant, please start again.": (
         "Du hast es nicht erlaubt, also ist alles wie vorher. War das ein Versehen, fang bitte von vorn an."
     ),

@@ -60,6 +60,10 @@ BROKEN: Final = Phrase("Something went wrong on my side, and it is in my log. Pl
 NOT_OURS: Final = Phrase(
     "Slack does not know this bot's app. Whoever runs it has to check SLACK_CLIENT_ID and SLACK_CLIENT_SECRET."
 )
+ROTATING: Final = Phrase(
+    "The tokens of this bot's app expire, which I cannot use. Whoever runs it has to make the app anew from its manifest, "
+    "which leaves token rotation off."
+)
 REASONS: Final = {  # by bolt's words, and Slack's
     "access_denied": Phrase("You have not allowed it, so nothing has changed. If that was not meant, please start again."),
     **dict.fromkeys(("invalid_browser", "invalid_state", "missing_code"), STALE),
@@ -167,6 +171,9 @@ class Installing(AsyncOAuthFlow):
         except (Undelivered, TimeoutError) as error:
             log.warning("Slack gave no token: %r", error)
             raise Told(SILENT) from None
+        if "expires_in" in answer.data:
+            log.error("an installation was refused: token rotation is on")
+            raise Told(ROTATING)
         team, organisation = answer.get("team") or {}, answer.get("enterprise") or {}
         return Installation(
             app_id=answer.get("app_id"),

@@ -315,6 +315,7 @@ TROUBLES: dict[str, tuple[Callable[[SlackServer], object], str]] = {
         "has to check SLACK_CLIENT_ID and SLACK_CLIENT_SECRET",
     ),
     "another app": (lambda s: setattr(s.consent, "client_id", "1.2"), "has to check SLACK_CLIENT_ID and SLACK_CLIENT_SECRET"),
+    "tokens that expire": (lambda s: setattr(s.consent, "rotates", True), "make the app anew from its manifest"),
     "a Slack that is broken": (
         lambda s: s.faults.next("oauth.v2.access", Fault.SERVER_ERROR),
         "Slack does not answer just now.",
