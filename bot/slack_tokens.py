@@ -178,7 +178,8 @@ def _is_dead(error: SlackApiError) -> bool:
 
 def installed_in(about: Mapping[str, Any]) -> str:
     """Return where we are installed, by what Slack or slack_sdk says: in a workspace, or in a whole organisation."""
-    return str(about.get("enterprise_id" if about.get("is_enterprise_install") else "team_id") or "")
+    team = None if about.get("is_enterprise_install") else about.get("team_id")
+    return str(team or about.get("enterprise_id") or "")  # what tells of an organisation may name nothing else
 
 
 def _name(team: str) -> str:

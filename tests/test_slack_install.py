@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import re
 import sqlite3
@@ -23,6 +24,7 @@ from bot.request import compose
 from bot.slack_tokens import Tokens
 from bot.store_local import LocalStore
 from tests.conftest import environment, serving, until
+from tests.fakes import slack_payloads
 from tests.fakes.faults import Fault
 from tests.fakes.generator import plain
 
@@ -169,6 +171,17 @@ async def test_an_organisation_installs_it_for_all_its_workspaces(service: Servi
     assert "imagine is installed in Fake Inc." in seen.text
     whole.team_id = "T0PART2"
     assert (await drawn(whole, service)).via == "api"
+
+
+async def test_an_organisation_is_forgotten_whose_removal_names_no_workspace(service: Service, slack: SlackServer) -> None:
+    whole = slack.neighbour(team_id="T0PART", organisation="E0ALL")
+    await installed(service, slack, whole)
+    bare: dict[str, Any] = {"team_id": None, "context_team_id": None, "enterprise_id": "E0ALL", "authorizations": []}
+    body = slack_payloads.callback(whole, {"type": "app_uninstalled"}) | bare
+    assert (await whole._send(service.url, json.dumps(body), content_type="application/json")).status == 200
+    ack = await whole.command(service.url, "a red fox")
+    assert ack.message
+    assert NOT_INSTALLED in ack.message.plain
 
 
 async def test_bolt_makes_no_flow_of_its_own_of_the_environment(
