@@ -271,8 +271,8 @@ TEXTS: Final[dict[str, str]] = {
     "Type this in any channel:": "Gib das in irgendeinem Kanal ein:",
     "Nothing was installed.": "Es wurde nichts installiert.",
     "Start again": "Von vorn anfangen",
-    "That link has expired, was used before, or was begun in another browser. Please start again from here.": (
-        "Dieser Link ist abgelaufen, wurde schon benutzt, oder ein anderer Browser hat damit angefangen. Bitte fang hier neu an."
+    "That link has expired, or was begun in another browser. Please start again from here.": (
+        "Dieser Link ist abgelaufen, oder ein anderer Browser hat damit angefangen. Bitte fang hier neu an."
     ),
     "That permission was used before, or has expired. Please start again.": (
         "Diese Erlaubnis wurde schon benutzt oder ist abgelaufen. Bitte fang von vorn an."
@@ -285,6 +285,11 @@ TEXTS: Final[dict[str, str]] = {
     ),
     "Slack does not know this bot's app. Whoever runs it has to check SLACK_CLIENT_ID and SLACK_CLIENT_SECRET.": (
         "Slack kennt die App dieses Bots nicht. Wer ihn betreibt, muss SLACK_CLIENT_ID und SLACK_CLIENT_SECRET prüfen."
+    ),
+    "The tokens of this bot's app expire, which I cannot use. Whoever runs it has to make the app anew from its manifest, "
+    "which leaves token rotation off.": (
+        "Die Tokens der App dieses Bots laufen ab, und damit kann ich nichts anfangen. Wer ihn betreibt, muss die App aus ihrem "
+        "Manifest neu anlegen, in dem Token Rotation ausgeschaltet ist."
     ),
     "You have not allowed it, so nothing has changed. If that was not meant, please start again.": (
         "Du hast es nicht erlaubt, also ist alles wie vorher. War das ein Versehen, fang bitte von vorn an."

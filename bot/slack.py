@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from slack_bolt.async_app import AsyncApp
 from slack_bolt.authorization import AuthorizeResult
+from slack_bolt.authorization.async_authorize import AsyncAuthorize
 from slack_bolt.response import BoltResponse
 from slack_sdk.signature import SignatureVerifier
 
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     import aiohttp
+    from slack_bolt.context.async_context import AsyncBoltContext
 
     from bot.courier import Notes
     from bot.desk import Desk
@@ -102,8 +104,8 @@ class Slack:
             signing_secret=signing_secret,
             request_verification_enabled=False,  # `verify` has done it, on the raw bytes
             process_before_response=True,  # nothing happens after the answer
-            # Bolt's own asks Slack first, out of our three seconds. It goes by the names of arguments, and knows no methods.
-            authorize=lambda context: self._authorize(context),  # noqa: PLW0108
+            authorize=_Authorizing(self._authorize),
+            oauth_flow=self.installing,  # without it, bolt makes one of its own of what it finds in the environment
         )
         self.app.error(self._failed)
         self.app.command(re.compile(""))(self._commanded)  # whatever the admin has called it
@@ -147,6 +149,7 @@ class Slack:
         team = _team(context)
         found = await attempt(self._token(team))
         if isinstance(found, Exception):
+            log.warning("the token of %s was not found: %r", team, found)
             raise NotTaken from found
         if not found:
             raise Told(NOT_YET, url=f"{context['site']}{INSTALL}")
@@ -369,6 +372,16 @@ class Slack:
             unexpected = None if isinstance(failure, Undelivered | TimeoutError) else failure
             log.warning("Slack did not take what we said at once: %r", failure, exc_info=unexpected)
         return failure is None
+
+
+class _Authorizing(AsyncAuthorize):
+    """Has bolt go by our own tokens: what it brings along asks Slack first, out of our three seconds."""
+
+    def __init__(self, authorize: Callable[[Context], Awaitable[AuthorizeResult]]) -> None:
+        self._authorize = authorize
+
+    async def __call__(self, *, context: AsyncBoltContext, **_: str | None) -> AuthorizeResult:
+        return await self._authorize(context)
 
 
 async def _done(call: Callable[[], Awaitable[Any]]) -> None:

@@ -15,7 +15,7 @@ import secrets
 import time
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
-from urllib.parse import urljoin
+from urllib.parse import urlencode, urljoin
 
 import aiohttp
 from slack_bolt.oauth.async_callback_options import AsyncCallbackOptions
@@ -39,7 +39,6 @@ if TYPE_CHECKING:
     from slack_bolt.request.async_request import AsyncBoltRequest
 
     from bot.slack_tokens import Tokens
-    from bot.store import Store
 
 log: Final = logging.getLogger(__name__)
 _quiet: Final = logging.getLogger(f"{__name__}.calls")
@@ -48,17 +47,22 @@ _quiet.setLevel(logging.INFO)  # at DEBUG, slack_sdk writes down all that it is 
 INSTALL, REDIRECT = "/slack/install", "/slack/oauth_redirect"
 FRESH: Final = 10 * 60  # seconds from our door to Slack and back; Slack's own codes last as long
 PATIENCE: Final = 15  # seconds that somebody looks at an empty page while Slack is asked
+AT_ONCE: Final = 4  # exchanges: strangers can begin them too, and pictures are posted over the same connections
 
 INSTALLED: Final = Phrase("imagine is installed in {team}.")
 TYPE_THIS: Final = Phrase("Type this in any channel:")
 NOTHING: Final = Phrase("Nothing was installed.")
 START_AGAIN: Final = Phrase("Start again")
-STALE: Final = Phrase("That link has expired, was used before, or was begun in another browser. Please start again from here.")
+STALE: Final = Phrase("That link has expired, or was begun in another browser. Please start again from here.")
 USED: Final = Phrase("That permission was used before, or has expired. Please start again.")
 SILENT: Final = Phrase("Slack does not answer just now. Please start again in a minute.")
 BROKEN: Final = Phrase("Something went wrong on my side, and it is in my log. Please start again in a minute.")
 NOT_OURS: Final = Phrase(
     "Slack does not know this bot's app. Whoever runs it has to check SLACK_CLIENT_ID and SLACK_CLIENT_SECRET."
+)
+ROTATING: Final = Phrase(
+    "The tokens of this bot's app expire, which I cannot use. Whoever runs it has to make the app anew from its manifest, "
+    "which leaves token rotation off."
 )
 REASONS: Final = {  # by bolt's words, and Slack's
     "access_denied": Phrase("You have not allowed it, so nothing has changed. If that was not meant, please start again."),
@@ -93,24 +97,23 @@ HEADERS: Final = {
 
 
 class States(AsyncOAuthStateStore):
-    """What ties an answer of Slack's to the browser that asked: good once, and not for long.
+    """What ties an answer of Slack's to the browser that asked, and not for long.
 
-    It is signed, so that nothing is written down for everybody who looks at our door; only what comes back is.
+    It is signed, so that nothing is written down for strangers at our door. What is good only once is Slack's code.
     """
 
-    def __init__(self, store: Store, secret: str) -> None:
-        self._store, self._secret = store, secret.encode()
+    def __init__(self, secret: str) -> None:
+        self._secret = secret.encode()
 
     async def async_issue(self, *_: object, **__: object) -> str:
         """Return a new one."""
         return self._signed(f"{secrets.token_hex(16)}-{time.time() + FRESH:.0f}")
 
     async def async_consume(self, state: str) -> bool:
-        """Return whether one is good, which it is never again."""
-        made, me = state.rpartition("-")[0], secrets.token_hex(16)
-        if not hmac.compare_digest(self._signed(made).encode(), state.encode()):
-            return False
-        return time.time() < int(made.rpartition("-")[2]) and await self._store.first(f"slack state {made}", me) == me
+        """Return whether one is ours, and still good."""
+        made = state.rpartition("-")[0]
+        is_ours = hmac.compare_digest(self._signed(made).encode(), state.encode())
+        return is_ours and time.time() < int(made.rpartition("-")[2])
 
     def _signed(self, made: str) -> str:
         return f"{made}-{hmac.new(self._secret, made.encode(), hashlib.sha256).hexdigest()}"
@@ -132,11 +135,18 @@ class Installing(AsyncOAuthFlow):
             callback_options=AsyncCallbackOptions(success=_installed, failure=_refused),
             authorization_url=urljoin(tokens.api_url, "/oauth/v2/authorize"),
             installation_store=tokens,
-            state_store=States(tokens.store, client_secret),
+            state_store=States(client_secret),
             state_expiration_seconds=FRESH,
         )
         client = AsyncWebClient(base_url=tokens.api_url, session=tokens.session, retry_handlers=[], logger=_quiet)
         super().__init__(client=client, logger=log, settings=settings)
+        self._places = asyncio.Semaphore(AT_ONCE)
+
+    async def build_authorize_url(self, state: str, request: AsyncBoltRequest) -> str:
+        """Return where Slack asks the admin. Bolt would put in what a stranger typed, and what it finds in the environment."""
+        del request
+        asked = {"state": state, "client_id": self.settings.client_id, "scope": ",".join(self.settings.scopes or ())}
+        return f"{self.settings.authorization_url}?{urlencode(asked)}"
 
     async def handle_callback(self, request: AsyncBoltRequest) -> BoltResponse:
         """Take whom Slack sends back to us."""
@@ -152,16 +162,18 @@ class Installing(AsyncOAuthFlow):
         """Exchange the code for a token. Bolt would write the code into the log, and ask for what nobody here needs."""
         # By hand: slack_sdk's own method uses what aiohttp is about to drop.
         headers = {"Authorization": aiohttp.encode_basic_auth(self.settings.client_id, self.settings.client_secret)}
-        call = self.client.api_call("oauth.v2.access", data={"code": code}, headers=headers)
         try:
-            async with asyncio.timeout(PATIENCE):
-                answer = await sent(call)
+            async with asyncio.timeout(PATIENCE), self._places:
+                answer = await sent(self.client.api_call("oauth.v2.access", data={"code": code}, headers=headers))
         except Refused as refused:
             log.warning("an installation was refused: %s", refused)
             raise Told(REASONS.get(refused.code, OTHERWISE)) from None
         except (Undelivered, TimeoutError) as error:
             log.warning("Slack gave no token: %r", error)
             raise Told(SILENT) from None
+        if "expires_in" in answer.data:
+            log.error("an installation was refused: token rotation is on")
+            raise Told(ROTATING)
         team, organisation = answer.get("team") or {}, answer.get("enterprise") or {}
         return Installation(
             app_id=answer.get("app_id"),

@@ -187,7 +187,10 @@ class ModalStore:
         """Read what is to be remembered forever: Modal forgets what nobody has read or written for seven days."""
         marks = [key async for key in self._jobs.keys.aio() if key.startswith(_forever(""))]
         for mark in marks:
-            await asyncio.gather(self._jobs.get.aio(mark), self.recall(mark.removeprefix(_forever(""))))
+            name = mark.removeprefix(_forever(""))
+            read = await asyncio.gather(self._jobs.get.aio(mark), self.recall(name), return_exceptions=True)
+            if failures := [each for each in read if isinstance(each, Exception)]:  # there is another day, and the others
+                log.warning("%s was not read today: %r", name, failures[0])
 
     async def first(self, name: str, who: str) -> str:
         taken = await self._jobs.put.aio(f"once {name}", who, skip_if_exists=True)

@@ -611,7 +611,9 @@ async def test_an_app_that_admins_install_needs_no_token(stranger: Patient, tmp_
         await _loaded(service)
         found = await stranger.findings()
     assert wrong(found) == []
-    assert only(found, "lets admins install the app.").what.startswith(f"{service.url}/slack/install")
+    way_in = only(found, "sends admins to Slack to install the app").what
+    assert way_in.startswith(f"{service.url}/slack/install")
+    assert way_in.endswith(f"{service.url}/slack/oauth_redirect is there for their way back.")
     assert only(found, "SLACK_CLIENT_SECRET looks like a Slack client secret").ok
     assert not [finding for finding in found if "SLACK_BOT_TOKEN" in finding.what]
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
+import os
 import re
 import sqlite3
 from contextlib import closing
 from dataclasses import dataclass
 from http.cookies import SimpleCookie
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlencode, urlsplit
 
@@ -17,8 +21,10 @@ from bot import manifest, platforms, slack_install
 from bot import slack as slack_platform
 from bot.errors import Told
 from bot.request import compose
+from bot.slack_tokens import Tokens
 from bot.store_local import LocalStore
 from tests.conftest import environment, serving, until
+from tests.fakes import slack_payloads
 from tests.fakes.faults import Fault
 from tests.fakes.generator import plain
 
@@ -31,7 +37,8 @@ if TYPE_CHECKING:
     from tests.fakes.slack import SlackServer
     from tests.fakes.slack_world import Message
 
-STALE = "That link has expired, was used before, or was begun in another browser."
+STALE = "That link has expired, or was begun in another browser."
+USED = "That permission was used before, or has expired."
 NOT_INSTALLED = "I am not installed in this workspace."
 
 
@@ -166,6 +173,31 @@ async def test_an_organisation_installs_it_for_all_its_workspaces(service: Servi
     assert (await drawn(whole, service)).via == "api"
 
 
+async def test_an_organisation_is_forgotten_whose_removal_names_no_workspace(service: Service, slack: SlackServer) -> None:
+    whole = slack.neighbour(team_id="T0PART", organisation="E0ALL")
+    await installed(service, slack, whole)
+    bare: dict[str, Any] = {"team_id": None, "context_team_id": None, "enterprise_id": "E0ALL", "authorizations": []}
+    body = slack_payloads.callback(whole, {"type": "app_uninstalled"}) | bare
+    assert (await whole._send(service.url, json.dumps(body), content_type="application/json")).status == 200
+    ack = await whole.command(service.url, "a red fox")
+    assert ack.message
+    assert NOT_INSTALLED in ack.message.plain
+
+
+async def test_bolt_makes_no_flow_of_its_own_of_the_environment(
+    environ: dict[str, str], tmp_path: Path, slack: SlackServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    assert environ["SLACK_CLIENT_ID"] == os.environ["SLACK_CLIENT_ID"]
+    async with LocalStore(tmp_path) as store, aiohttp.ClientSession() as session:
+        desk: Any = SimpleNamespace(store=store)
+        oauth = {"client_id": slack.consent.client_id, "client_secret": slack.consent.client_secret}
+        app = slack_platform.Slack(signing_secret="s", token="", session=session, desk=desk, api_url=slack.url, **oauth)
+    assert app.app.oauth_flow is app.installing
+    assert isinstance(app.app.installation_store, Tokens)
+    assert [record.getMessage() for record in caplog.records if "slack_bolt" in record.name] == []
+
+
 async def test_what_was_installed_is_there_after_a_restart(environ: dict[str, str], tmp_path: Path, slack: SlackServer) -> None:
     async with serving(tmp_path, environ) as service:
         await installed(service, slack)
@@ -194,6 +226,22 @@ async def test_slack_is_asked_for_just_what_the_manifest_grants(service: Service
     assert asked["scope"][0].split(",") == list(slack_platform.SCOPES)
     await installed(service, slack)
     assert slack.scopes == slack.manifest_scopes
+
+
+@pytest.mark.parametrize("typed", ["T1%26client_id%3D9.9%26redirect_uri%3Dhttps%3A%2F%2Fevil", "%E2%82%AC", "%0d%0aX-Evil:1"])
+async def test_what_a_stranger_types_behind_our_door_never_gets_to_slack(typed: str, service: Service) -> None:
+    seen = await Browser(service).open(f"/slack/install?team={typed}")
+    assert seen.status == 302
+    assert parse_qs(urlsplit(seen.headers["Location"]).query).keys() == {"state", "client_id", "scope"}
+    assert "X-Evil" not in seen.headers
+
+
+async def test_an_address_that_bolt_finds_in_the_environment_is_not_used(
+    environ: dict[str, str], tmp_path: Path, slack: SlackServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SLACK_REDIRECT_URI", "https://elsewhere.example.com/back")
+    async with serving(tmp_path, environ) as service:
+        await installed(service, slack)
 
 
 async def test_the_page_speaks_the_browsers_language(service: Service, slack: SlackServer) -> None:
@@ -236,8 +284,24 @@ async def test_who_did_not_begin_here_installs_nothing(way: Any, service: Servic
 async def test_a_way_back_is_good_once(service: Service, slack: SlackServer) -> None:
     browser = Browser(service)
     address = slack.consent.allow(await browser.ask(), slack)
-    assert [STALE in (await browser.come_back(address)).text for _ in range(2)] == [False, True]
-    assert [call.method for call in slack.calls] == ["oauth.v2.access"]
+    seen = [await browser.come_back(address) for _ in range(2)]
+    assert [(each.status, USED in each.text) for each in seen] == [(200, False), (400, True)]
+    assert [call.answer for call in slack.calls] == ["ok", "code_already_used"]
+
+
+async def test_strangers_at_the_door_and_on_the_way_back_write_nothing(service: Service, slack: SlackServer) -> None:
+    browser, before = Browser(service), _written(service)
+    state = parse_qs(urlsplit(await browser.ask()).query)["state"][0]
+    for way in ({"state": state}, {"state": state, "code": "none"}, {"state": state, "error": "access_denied"}):
+        assert (await browser.open(f"/slack/oauth_redirect?{urlencode(way)}")).status == 400
+    assert _written(service) == before
+    await installed(service, slack)
+    assert _written(service) != before
+
+
+def _written(service: Service) -> list[str]:
+    with closing(sqlite3.connect(service.folder / "jobs.sqlite3")) as database:
+        return list(database.iterdump())
 
 
 async def test_a_way_back_is_not_good_for_long(service: Service, slack: SlackServer, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -257,13 +321,14 @@ async def test_who_cancels_is_told_that_nothing_has_changed(service: Service, sl
 
 # What is wrong at Slack's, and what the admin reads.
 TROUBLES: dict[str, tuple[Callable[[SlackServer], object], str]] = {
-    "a code that was used": (lambda s: s.consent.spoil(used=True), "That permission was used before, or has expired."),
-    "a code that is old": (lambda s: s.consent.spoil(created=0.0), "That permission was used before, or has expired."),
+    "a code that was used": (lambda s: s.consent.spoil(used=True), USED),
+    "a code that is old": (lambda s: s.consent.spoil(created=0.0), USED),
     "another secret": (
         lambda s: setattr(s.consent, "client_secret", "x"),
         "has to check SLACK_CLIENT_ID and SLACK_CLIENT_SECRET",
     ),
     "another app": (lambda s: setattr(s.consent, "client_id", "1.2"), "has to check SLACK_CLIENT_ID and SLACK_CLIENT_SECRET"),
+    "tokens that expire": (lambda s: setattr(s.consent, "rotates", True), "make the app anew from its manifest"),
     "a Slack that is broken": (
         lambda s: s.faults.next("oauth.v2.access", Fault.SERVER_ERROR),
         "Slack does not answer just now.",
@@ -291,6 +356,25 @@ async def test_what_goes_wrong_at_slacks_is_a_sentence(
     assert NOT_INSTALLED in ack.message.plain
 
 
+async def test_a_crowd_that_wants_in_takes_few_of_our_connections(
+    slack: SlackServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slack.faults.next("oauth.v2.access", Fault.HANG, times=4)
+    async with LocalStore(tmp_path) as store, aiohttp.ClientSession() as session:
+        tokens = Tokens(store, given="", are_kept=True, session=session, api_url=slack.url)
+        installing = slack_install.Installing(tokens, "1.2", "secret", slack_platform.SCOPES)
+        crowd = [asyncio.create_task(installing.run_installation(str(code))) for code in range(4)]
+        await until(lambda: len(slack.calls) == 4)
+        monkeypatch.setattr("bot.slack_install.PATIENCE", 0.1)
+        with pytest.raises(Told, match="Slack does not answer just now"):
+            await installing.run_installation("5")
+        assert len(slack.calls) == 4
+        for task in crowd:
+            task.cancel()
+        with pytest.raises(Told, match="has to check SLACK_CLIENT_ID"):
+            await installing.run_installation("6")
+
+
 async def test_a_token_that_cannot_be_kept_is_no_installation(
     service: Service, slack: SlackServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -314,7 +398,7 @@ async def test_no_secret_is_on_a_page_in_a_log_or_in_a_job(
     pages = [await browser.come_back(address) for _ in range(2)]
     used = slack.consent.allow(await browser.ask(), slack).replace(list(slack.consent.codes)[-1], code)
     pages.append(await browser.come_back(used))
-    assert "That permission was used before, or has expired." in pages[-1].text
+    assert USED in pages[-1].text
     message = await drawn(slack, service)
     await slack.click(service.url, message, "Delete")
     await until(lambda: not service.desk_is_busy())
@@ -389,7 +473,7 @@ async def test_the_token_that_was_given_serves_its_own_workspace_and_no_other(
 
 
 async def test_where_slack_does_not_say_whose_the_given_token_is_people_are_asked_to_wait(
-    environ: dict[str, str], tmp_path: Path, slack: SlackServer
+    environ: dict[str, str], tmp_path: Path, slack: SlackServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     slack.token = environ["SLACK_BOT_TOKEN"] = "xoxb-given"
     slack.faults.next("auth.test", Fault.SERVER_ERROR)
@@ -397,6 +481,7 @@ async def test_where_slack_does_not_say_whose_the_given_token_is_people_are_aske
         ack = await slack.command(service.url, "a red fox")
         assert ack.message
         assert ack.message.plain == "I could not take that just now. Please try again in a moment."
+        assert f"the token of {slack.team_id} was not found: Busy(" in caplog.text
         await drawn(slack, service)
 
 

@@ -669,6 +669,22 @@ async def test_what_is_for_good_outlives_weeks_in_which_nobody_asks_for_it(far: 
     assert [name async for name in far.jobs.keys.aio() if "slack" in name] == []
 
 
+async def test_what_cannot_be_read_today_keeps_nobody_from_reading_the_rest(far: Far, caplog: pytest.LogCaptureFixture) -> None:
+    for name in ("a", "b", "c"):
+        await far.store.remember(name, "", forever=True)
+    read = []
+
+    async def get(key: str) -> None:
+        read.append(key)
+        if len(read) == 1:
+            raise OSError("away")
+
+    jobs = SimpleNamespace(get=SimpleNamespace(aio=get), keys=far.jobs.keys)
+    await ModalStore(jobs, None, None, None).read_forever()
+    assert sorted(read) == sorted(f"{kind} {name}" for kind in ("forever", "paper") for name in ("a", "b", "c"))
+    assert caplog.text.count("was not read today: OSError('away')") == 1
+
+
 async def test_a_job_that_is_over_takes_no_memory(far: Far) -> None:
     job = a_job()
     await far.store.claim(job)

@@ -88,7 +88,7 @@ async def door(setup: Setup) -> AsyncIterator[Finding]:
 
 
 async def _way_in(setup: Setup) -> Finding:
-    """See that an admin who wants to install the app is sent to Slack, and would be let in again."""
+    """See that an admin who wants to install the app is sent to Slack, and that something of ours awaits them."""
     where, back = f"{setup.url}{slack_install.INSTALL}", f"{setup.url}{slack_install.REDIRECT}"
     there, here = await ask(setup, "GET", where), await ask(setup, "GET", back)
     asked = parse_qs(urlsplit(there.headers.get("location", "")).query)
@@ -97,7 +97,7 @@ async def _way_in(setup: Setup) -> Finding:
         return wrong(f"{where} or {back} is not there, so nobody can install the app by it.", fix)
     if asked.get("client_id") != [setup.environ["SLACK_CLIENT_ID"]]:
         return wrong(f"{where} installs another app than that of SLACK_CLIENT_ID.", "Set the same one there and here.")
-    return right(f"{where} lets admins install the app.")
+    return right(f"{where} sends admins to Slack to install the app, and {back} is there for their way back.")
 
 
 def _signed(secret: str) -> dict[str, str]:

@@ -32,6 +32,7 @@ class Consent:
     def __init__(self, world: World) -> None:
         self.client_id, self.client_secret = "1234567890.9876543210", "c0ffee" * 5 + "aa"
         self.codes: dict[str, Code] = {}
+        self.rotates = False  # whether tokens expire, to be renewed; once that is switched on, it stays
         self._world = world
 
     def allow(self, url: str, workspace: World) -> str:
@@ -81,6 +82,7 @@ class Consent:
             "enterprise": organisation,
             "is_enterprise_install": bool(organisation),
             "authed_user": {"id": "U1"},
+            **({"expires_in": 43200, "refresh_token": f"xoxe-1-{secrets.token_hex(12)}"} if self.rotates else {}),
         }
 
     def _asked(self, url: str) -> dict[str, str]:
