@@ -163,7 +163,8 @@ class Family:
             drawing.latents = drawing.scheduler.step(
                 prediction, drawing.timestep, drawing.latents, return_dict=False, **drawing.extra
             )[0]
-            if 1 < drawing.left <= 1 + round((1 - self.model.guidance_stop) * len(drawing.timesteps)):
+            taken = len(drawing.timesteps) - drawing.left + 1
+            if drawing.left > 1 and taken >= round(self.model.guidance_stop * len(drawing.timesteps), 6):  # 0.55 * 20 > 11
                 drawing.shape = drawing.shape._replace(guided=False)
 
     def predict(self, drawings: Sequence[Drawing]) -> Sequence[torch.Tensor]:
