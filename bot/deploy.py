@@ -81,9 +81,9 @@ ANSWERS: Final = 8  # seconds in which Modal says something, if it can be reache
 LISTEN: Final = 2.0  # seconds to listen for a cancel before a look at whether whoever called has gone, and so on
 LOOK_AGAIN: Final = 2.0  # seconds between two looks at whether the GPU is awake
 
-# All that a secret must have. SLACK_CLIENT_ID and its secret are not among it: a secret made before them has to go on serving.
 AGAIN: Final = modal.Retries(max_retries=5, initial_delay=1.0)  # of a courier; harmless: a job's notes say what has been done
 
+# All that a secret must have. SLACK_CLIENT_ID and its secret are not among it: a secret made before them has to go on serving.
 CHAT: Final = ("SLACK_SIGNING_SECRET", "SLACK_BOT_TOKEN", "DISCORD_PUBLIC_KEY", "DISCORD_APPLICATION_ID", "DISCORD_BOT_TOKEN")
 WEIGHTS: Final = "/weights"
 COMPILED: Final = "/compiled"  # what one container has compiled, the next one finds: three minutes become half a minute
@@ -329,8 +329,8 @@ async def _waited_for(model: str) -> Event:
     if time.monotonic() - looked < LOOK_AGAIN:
         return event
     _looks[model] = time.monotonic(), event
-    [found] = await asyncio.gather(_look(model), return_exceptions=True)
-    if isinstance(found, BaseException):  # nobody's drawing is to fail over that
+    found = await courier.attempt(_look(model))
+    if isinstance(found, Exception):  # nobody's drawing is to fail over that
         log.warning("cannot see what drawings of %s wait for: %r", model, found)
         return event
     _looks[model] = time.monotonic(), found
