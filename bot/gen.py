@@ -54,7 +54,9 @@ PREVIEW_EVERY: Final = 1.0  # seconds
 PREVIEW_SIDE: Final = 384  # pixels
 SIZES: Final = (1, 2, 4, 8)  # pictures in one pass
 WORTHWHILE: Final = 0.95  # a pass with more pictures takes at most so much of the time for each
+LINGER: Final = 10.0  # seconds that the thread on the device stays after the last drawing: a new one takes milliseconds
 ENCODERS: Final = 2  # threads that turn pictures into files
+SOON: Final = 0.9  # of the time that a pass was measured to take: then the next one is handed over
 TIDY_EVERY: Final = 60.0  # seconds between two times that free memory goes back to the system: it takes milliseconds
 
 
@@ -82,6 +84,7 @@ class _Pass:
     previews: Mapping[_Task, tuple[int, torch.Tensor]]  # of which picture, and what it looks like
     pictures: Sequence[tuple[Drawing, torch.Tensor, torch.Tensor]]  # and whether its numbers were numbers
     done: torch.cuda.Event | None  # None where it was done at once
+    seconds: float  # that it was measured to take on a GPU; 0 is unknown
 
 
 class Generator:
@@ -102,6 +105,7 @@ class Generator:
             fast.hasten(self._family)
         self._curve = Curve()
         self._full = 0.0  # the work in the largest pass that pays, as `warm` measured; without that, everybody goes alone
+        self._took = self._ahead = 0.0  # seconds that it took to hand the last pass to the device; what it is known to take
         self._schedule = Schedule(self._costs)
         self._colours: torch.Tensor | None = None
         self._turn = threading.Condition()  # guards what follows
@@ -204,8 +208,8 @@ class Generator:
     def _work(self) -> None:
         """Take one step after the other, until there is nobody left to draw for.
 
-        A GPU is handed the next pass while it is busy with this one, or it would wait for us in between; so somebody who goes
-        costs it the pass that it is at, and one more at most.
+        A GPU is handed the next pass while it is busy with this one, or it would wait for us in between; but no sooner than
+        that takes, so that whoever comes or goes during a pass mostly does so before the next is under way.
         """
         tasks: set[_Task] = set()
         under_way: list[_Pass] = []
@@ -214,13 +218,22 @@ class Generator:
                 following = self._launch()
                 self._settle(under_way)
                 under_way = following
-                if not self.device.startswith("cuda"):
+                if self.device.startswith("cuda"):
+                    self._hold_back(under_way)
+                else:
                     self._settle(under_way)
                     under_way = []
             except BaseException as error:  # noqa: BLE001  it is raised again where the events are read
                 under_way = []
                 for task in tasks:
                     self._fail(task, error)
+
+    def _hold_back(self, passes: Sequence[_Pass]) -> None:
+        """Wait until it is time for the next pass, if the device begins with these now; or until somebody is to be prepared."""
+        seconds = SOON * sum(each.seconds for each in passes) - 2 * self._ahead
+        if seconds > 0:
+            with self._turn:
+                self._turn.wait_for(lambda: bool(self._arrived or self._ready), seconds)
 
     def _look_around(self, tasks: set[_Task], *, idle: bool) -> bool:
         """See who has come, who has gone, and what has come back; wait for that if there is nothing else to do."""
@@ -241,9 +254,10 @@ class Generator:
             for task in tasks:
                 if task.stop.is_set() and not task.unwanted:
                     self._fail(task, Cancelled())
-            if not tasks:
-                self._worker = None
-            return bool(tasks)
+            if bool(tasks) or self._turn.wait_for(lambda: bool(self._arrived), LINGER):
+                return True
+            self._worker = None
+            return False
 
     def _launch(self) -> list[_Pass]:
         """Hand the next pass to the device; none if there is none, or if it did not work and another will be tried."""
@@ -251,8 +265,12 @@ class Generator:
         for drawing in drawings:
             if drawing.latents is None and not drawing.task.unwanted:
                 self._begin(drawing)
+        begun = time.monotonic()
         drawings = [drawing for drawing in drawings if not drawing.task.unwanted]
-        return self._advance(drawings) if drawings else []
+        passes = self._advance(drawings) if drawings else []
+        took = time.monotonic() - begun
+        self._took, self._ahead = took, min(took, self._took)  # once may have been an accident
+        return passes
 
     def _begin(self, drawing: Drawing) -> None:
         task = drawing.task
@@ -268,8 +286,9 @@ class Generator:
         """Take one step with several drawings. Where that goes wrong, whoever is not to blame goes on without the others."""
         shape, now = drawings[0].shape, time.monotonic()
         due = {drawing.task: drawing for drawing in drawings if now - drawing.task.previewed > PREVIEW_EVERY}
+        size = padded(self._schedule.costs(shape), len(drawings))
         try:
-            self._family.step(drawings, padded(self._schedule.costs(shape), len(drawings)), [*due.values()])
+            self._family.step(drawings, size, [*due.values()])
         except Exception as error:  # noqa: BLE001  it is raised again where the events are read
             if len(drawings) == 1:
                 self._fail(drawings[0].task, error)
@@ -281,9 +300,10 @@ class Generator:
             return [each for drawing in drawings for each in self._advance([drawing])]
         if self.device == "cpu":
             self._curve.learn(len(drawings) * shape.work, time.monotonic() - now)
-        previews = {task: (drawing.place, self._preview(task, drawing, now)) for task, drawing in due.items()}
+        previews = {task: (drawing.place, self._fetch(self._preview(task, drawing, now))) for task, drawing in due.items()}
         pictures = [found for drawing in drawings if self._schedule.stepped(drawing) for found in self._decode(drawing)]
-        return [_Pass(drawings, previews, pictures, self._mark())]
+        takes = self._curve.seconds(size * shape.work) if self._full else 0.0
+        return [_Pass(drawings, previews, pictures, self._mark(), takes)]
 
     def _preview(self, task: _Task, drawing: Drawing, now: float) -> torch.Tensor:
         if self._colours is None:
@@ -386,7 +406,7 @@ def _check(whole: torch.Tensor) -> None:
 
 def _small(preview: torch.Tensor) -> bytes:
     """Make a small JPEG."""
-    image = Image.fromarray(preview.cpu().numpy())
+    image = Image.fromarray(preview.numpy())
     larger = PREVIEW_SIDE / max(image.size)
     buffer = io.BytesIO()
     image.resize((round(image.width * larger), round(image.height * larger))).save(buffer, "JPEG", quality=70)

@@ -17,6 +17,7 @@ from bot.errors import Cancelled, Spoilt
 from bot.gen import Generator, give_back
 from bot.models import SKETCH
 from bot.request import SEEDS, Finished, ImageRequest, Picture, Started, Step, compose
+from bot.steps import Curve
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -57,6 +58,13 @@ class Passes:
         self.during.get(self.count, bool)()
         if self.fails:
             raise RuntimeError("out of memory")
+
+
+class Done:
+    """What a GPU says of a pass, when it is done with it."""
+
+    def synchronize(self) -> None:
+        """Wait for nothing."""
 
 
 @pytest.fixture
@@ -199,6 +207,28 @@ def test_a_drawing_that_is_cancelled_in_a_step_takes_no_other(generator: Generat
     with pytest.raises(Cancelled):
         list(generator.generate(small(num_inference_steps=20), stop=stop))
     assert passes.count == 3
+
+
+def test_a_gpu_is_not_handed_the_next_step_long_before_it_is_done(
+    generator: Generator, passes: Passes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stop, curve, rests = threading.Event(), Curve(), list[float]()
+    curve.learn(1.0, 1e6)  # seconds: it lets us wait for days
+
+    def rest(_somebody: object, seconds: float) -> None:
+        rests.append(seconds)
+        if len(rests) == 3:
+            stop.set()
+
+    monkeypatch.setattr(generator._turn, "wait_for", rest)
+    monkeypatch.setattr(generator, "device", "cuda")
+    monkeypatch.setattr(generator, "_mark", Done)
+    monkeypatch.setattr(generator, "_full", 1.0)
+    monkeypatch.setattr(generator, "_curve", curve)
+    with pytest.raises(Cancelled):
+        list(generator.generate(small(num_inference_steps=20), stop=stop))
+    assert passes.count == 3
+    assert all(1e3 < seconds < 1e6 for seconds in rests[:3])
 
 
 def test_a_drawing_that_is_cancelled_before_it_begins_takes_no_step(generator: Generator, passes: Passes) -> None:
