@@ -79,7 +79,7 @@ class Family:
     """How one kind of pipeline draws."""
 
     part: str = "transformer"  # what the pipeline calls its network
-    latent_dtype: torch.dtype | None = None  # None: what the words are in
+    latent_dtype: torch.dtype | None = None  # None: what the network is in
 
     def __init__(self, pipeline: Any, model: Model, device: str) -> None:
         """Take the parts of a pipeline. `run` and `decoder` may be put in for something faster that does the same."""
@@ -87,6 +87,8 @@ class Family:
         self.model = model
         self.device = torch.device(device)
         self.network = getattr(pipeline, self.part)
+        # A model of diffusers looks through all its layers whenever it is asked: milliseconds, and nobody else can use Python.
+        self.dtype, self.vae_dtype = self.network.dtype, pipeline.vae.dtype
         self.run: Callable[..., torch.Tensor] = self.call
         self.decoder: Callable[[torch.Tensor], torch.Tensor] = self.call_decoder
         self.words = lru_cache(KEPT)(self._read)  # texts come again and again, the empty one most of all
@@ -182,7 +184,7 @@ class Family:
         vae = self.pipeline.vae
         latents = self._unpack(drawing.latents, drawing.shape)
         whole = torch.isfinite(latents).all()
-        latents = self._unscale(latents).to(vae.dtype)
+        latents = self._unscale(latents).to(self.vae_dtype)
         vae.use_tiling = drawing.shape.width * drawing.shape.height > TILED
         image = self._checked((self.call_decoder if vae.use_tiling else self.decoder)(latents))
         image = ((image[0].float() * 0.5 + 0.5).clamp(0, 1) * 255).round().to(torch.uint8)
@@ -247,7 +249,7 @@ class Family:
     def _noise(self, drawing: Drawing) -> torch.Tensor:
         """Draw the first noise: the one of the seed; for each variation, go some way from there to the one of its own seed."""
         request = drawing.request
-        dtype = self.latent_dtype or self.network.dtype
+        dtype = self.latent_dtype or self.dtype
         noise = torch.randn(self._size(drawing.shape), generator=drawing.chance, dtype=dtype)
         for seed, strength in request.variations:
             other = torch.Generator().manual_seed(seed)
@@ -264,11 +266,11 @@ class Family:
     def _encode(self, image: Image.Image, generator: torch.Generator) -> torch.Tensor:
         pixels = self.pipeline.image_processor.preprocess(image).to(self.device)
         self.pipeline.vae.use_tiling = image.width * image.height > TILED
-        return self._scale(self._latents(pixels, generator)).to(self.latent_dtype or self.network.dtype)
+        return self._scale(self._latents(pixels, generator)).to(self.latent_dtype or self.dtype)
 
     def _latents(self, pixels: torch.Tensor, generator: torch.Generator | None) -> torch.Tensor:
         vae = self.pipeline.vae
-        encoded = vae.encode(pixels.to(vae.dtype))
+        encoded = vae.encode(pixels.to(self.vae_dtype))
         if not hasattr(encoded, "latent_dist"):
             return encoded.latents  # type: ignore[no-any-return]
         found = encoded.latent_dist
@@ -372,13 +374,13 @@ class UNet(Family):
     def _places(self, shape: Shape) -> torch.Tensor:
         size = shape.height, shape.width
         dimension = self.pipeline.text_encoder_2.config.projection_dim
-        ids = self.pipeline._get_add_time_ids(size, (0, 0), size, self.network.dtype, dimension)  # noqa: SLF001
+        ids = self.pipeline._get_add_time_ids(size, (0, 0), size, self.dtype, dimension)  # noqa: SLF001
         return ids.to(self.device)  # type: ignore[no-any-return]
 
     def _checked(self, image: torch.Tensor) -> torch.Tensor:
         if getattr(self.pipeline, "safety_checker", None) is None:
             return image
-        return self.pipeline.run_safety_checker(image, self.device, self.network.dtype)[0]  # type: ignore[no-any-return]
+        return self.pipeline.run_safety_checker(image, self.device, self.dtype)[0]  # type: ignore[no-any-return]
 
     def _clean(self, drawing: Drawing, prediction: torch.Tensor) -> torch.Tensor:
         scheduler = drawing.scheduler
@@ -429,7 +431,7 @@ class Flux(Family):
     def _places(self, shape: Shape) -> torch.Tensor:
         _, _, height, width = self._size(shape)
         size = height // 2, width // 2
-        return self.pipeline._prepare_latent_image_ids(1, *size, self.device, self.network.dtype)  # type: ignore[no-any-return]  # noqa: SLF001
+        return self.pipeline._prepare_latent_image_ids(1, *size, self.device, self.dtype)  # type: ignore[no-any-return]  # noqa: SLF001
 
     def _pack(self, latents: torch.Tensor) -> torch.Tensor:
         return self.pipeline._pack_latents(latents, *latents.shape)  # type: ignore[no-any-return]  # noqa: SLF001
@@ -487,7 +489,7 @@ class ZImage(Family):
 
     def predict(self, drawings: Sequence[Drawing]) -> Sequence[torch.Tensor]:
         rows = self.network(
-            [drawing.latents[0].to(self.network.dtype).unsqueeze(1) for drawing in drawings],
+            [drawing.latents[0].to(self.dtype).unsqueeze(1) for drawing in drawings],
             (1000 - self._times(drawings)) / 1000,
             [drawing.words for drawing in drawings],
             return_dict=False,
