@@ -16,10 +16,15 @@ from typing import TYPE_CHECKING, Any, Final
 import torch
 import torch._dynamo.config as dynamo
 import torch.fx.experimental._config as shapes
+from torch._inductor import config as inductor
 from torch._inductor.async_compile import shutdown_compile_workers
+from torch._inductor.choices import InductorChoices
+from torch._inductor.runtime.hints import ReductionHint
+from torch._inductor.virtualized import V
 from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
+from transformers import T5EncoderModel
 
-from bot import layers
+from bot import layers, layers_dit
 from bot.families import UNet
 
 if TYPE_CHECKING:
@@ -36,7 +41,24 @@ REGIONS: Final = {
     *("FluxTransformerBlock", "FluxSingleTransformerBlock", "JointTransformerBlock", "ZImageTransformerBlock"),
 }
 KNOWN: Final = 8  # prompts whose keys and values are kept, 25 MiB each for SDXL
+ROW: Final = 4096  # numbers of a token that a norm reads once and keeps, where the compiler would read more than 1,024 twice
 WHOLE: Final = 4.0  # megapixels in a pass, all rows together: larger ones keep a GPU busy however they were compiled
+
+
+class Choices(InductorChoices):
+    """What the compiler does by itself, and longer rows at once."""
+
+    @staticmethod
+    def should_use_persistent_reduction(features: Any, cooperative_reduction: bool) -> bool:  # noqa: FBT001  torch's way
+        """Say whether a row is read once."""
+        if InductorChoices.should_use_persistent_reduction(features, cooperative_reduction):
+            return True
+        inner = features.get_reduction_hint() is ReductionHint.INNER
+        return inner and V.graph.sizevars.statically_known_leq(features.reduction_numel, ROW)
+
+    def uuid(self) -> str:
+        """Name these choices, for what is compiled with them to be found again."""
+        return f"rows of {ROW}"
 
 
 def hasten(family: Family) -> None:
@@ -44,10 +66,14 @@ def hasten(family: Family) -> None:
     dynamo.recompile_limit = COMPILATIONS
     dynamo.accumulated_recompile_limit = 8 * COMPILATIONS
     shapes.use_duck_shape = False  # or what was compiled for a square serves squares only
+    inductor.inductor_choices_class = Choices
     blocks = [block for block in family.network.modules() if type(block).__name__ in REGIONS]
+    layers_dit.halve(family.network)
     if family.model.fp8:
         layers.quantize(blocks)
     layers.bend(family.network)
+    if family.device.type == "cuda":
+        layers_dit.turn(family.network)
     for block in blocks:
         block.compile(fullgraph=True, dynamic=True)
     if isinstance(family, UNet):
@@ -56,8 +82,10 @@ def hasten(family: Family) -> None:
         family.run = Graphs(family.call)
     _hasten_decoder(family)
     for name, part in family.pipeline.components.items():
-        if name.startswith("text_encoder") and type(part).__name__.startswith(("CLIP", "T5")):
+        if name.startswith("text_encoder") and type(part).__name__.startswith("CLIP"):
             part.forward = Graphs(part.forward)
+        elif isinstance(part, T5EncoderModel):
+            part.forward = Graphs(layers.t5(part))
 
 
 def _hasten_decoder(family: Family) -> None:
@@ -78,6 +106,7 @@ def slow(family: Family) -> None:
         for block in part.modules():
             block._compiled_call_impl = None  # noqa: SLF001  what `compile` has set, and nothing takes back
             layers.put_back(block)
+            layers_dit.put_back(block)
 
 
 def _hasten_unet(family: UNet) -> None:

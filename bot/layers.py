@@ -12,10 +12,10 @@ import torch
 from diffusers.models.activations import GELU
 from diffusers.models.attention_processor import Attention, AttnProcessor2_0, FusedAttnProcessor2_0
 from diffusers.models.transformers.transformer_flux import FluxSingleTransformerBlock
-from torch.nn.functional import scaled_dot_product_attention
+from torch.nn.functional import gelu, rms_norm, scaled_dot_product_attention
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
 LARGEST_FP8: Final = 448.0  # what eight bits of float8_e4m3fn reach
 FP8_SIDE: Final = 512  # rows and columns: smaller layers take longer to convert than they save
@@ -119,6 +119,41 @@ def known(layers: Iterable[Any], words: torch.Tensor) -> torch.Tensor:
     return torch.cat([project(words) for layer in layers for project in (layer.to_k, layer.to_v)], -1)
 
 
+def t5(encoder: Any) -> Callable[..., tuple[torch.Tensor]]:
+    """Return what reads the ids of a text, (rows, words), as a T5 does.
+
+    transformers takes three times the kernels: its norms and its GELU are made of many, and it puts a mask that hides nothing
+    over what it adds to the scores, in a layout that no kernel for attention takes.
+    """
+    stack = encoder.encoder
+
+    def read(ids: torch.Tensor, **_: Any) -> tuple[torch.Tensor]:
+        hidden = stack.embed_tokens(ids)
+        places = stack.block[0].layer[0].SelfAttention.compute_bias(ids.shape[1], ids.shape[1]).to(hidden.dtype).contiguous()
+        for block in stack.block:
+            hidden = hidden + _attended(block.layer[0], hidden, places)
+            hidden = hidden + _gated(block.layer[-1], hidden)
+        return (_even(stack.final_layer_norm, hidden),)
+
+    return read
+
+
+def _attended(layer: Any, hidden: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
+    attn, even = layer.SelfAttention, _even(layer.layer_norm, hidden)
+    query, key, value = (each(even).unflatten(-1, (attn.n_heads, -1)).transpose(1, 2) for each in (attn.q, attn.k, attn.v))
+    found = scaled_dot_product_attention(query, key, value, places, scale=1.0)
+    return attn.o(found.transpose(1, 2).flatten(2))  # type: ignore[no-any-return]
+
+
+def _gated(layer: Any, hidden: torch.Tensor) -> torch.Tensor:
+    dense, even = layer.DenseReluDense, _even(layer.layer_norm, hidden)
+    return dense.wo(gelu(dense.wi_0(even), approximate="tanh") * dense.wi_1(even))  # type: ignore[no-any-return]
+
+
+def _even(norm: Any, hidden: torch.Tensor) -> torch.Tensor:
+    return rms_norm(hidden, hidden.shape[-1:], norm.weight, norm.variance_epsilon)
+
+
 class GELULinear(torch.nn.Linear):
     """A linear layer and the GELU after it in one kernel: of the tanh kind, which is what transformers of pictures have."""
 
@@ -151,7 +186,7 @@ def put_back(layer: Any) -> None:
     kind = type(layer)
     if kind is Attention and isinstance(layer.processor, OneHead):
         layer.set_processor(AttnProcessor2_0())  # type: ignore[no-untyped-call]
-    elif kind is FluxSingleTransformerBlock and type(layer.proj_mlp) is GELULinear:
+    elif isinstance(layer, FluxSingleTransformerBlock) and type(layer.proj_mlp) is GELULinear:
         layer.proj_mlp.__class__, layer.act_mlp = torch.nn.Linear, torch.nn.GELU("tanh")  # type: ignore[assignment]
     elif kind is Bent:
         layer.proj.__class__, layer.__class__ = torch.nn.Linear, GELU

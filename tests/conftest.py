@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import sqlite3
 from contextlib import asynccontextmanager, closing
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from bot.models import Model
+
+os.environ.setdefault("TRITON_INTERPRET", "1")  # kernels for GPUs are computed on the CPU; it counts when Triton is imported
 
 
 @dataclass

@@ -39,9 +39,11 @@ MAP: dict[str, tuple[set[str], set[str]]] = {
     "store_local": (CORE | {"recipe", "store"}, set()),
     "store_modal": (CORE | {"store"}, set()),
     "steps": (set(), set()),
+    "kernels": (set(), {"torch", "triton"}),
     "layers": (set(), {"torch", "diffusers"}),
+    "layers_dit": ({"kernels"}, {"torch", "diffusers"}),
     "families": (CORE | {"steps"}, {"torch", "diffusers", "numpy", "PIL"}),
-    "fast": ({"families", "layers"}, {"torch"}),
+    "fast": ({"families", "layers", "layers_dit"}, {"torch", "transformers"}),
     "gen": (CORE | {"png", "steps", "families", "fast"}, {"torch", "diffusers", "transformers", "PIL"}),
     "apart": (CORE | {"gen"}, set()),
     "upload": (CORE, {"aiohttp", "PIL"}),
@@ -91,9 +93,10 @@ MAP: dict[str, tuple[set[str], set[str]]] = {
 }
 # Only these may know each outside thing, at whatever level of the map they are.
 KNOWS = {
-    "torch": {"gen", "families", "fast", "layers"},
-    "diffusers": {"gen", "families", "layers"},
-    "transformers": {"gen"},
+    "torch": {"gen", "families", "fast", "layers", "layers_dit", "kernels"},
+    "diffusers": {"gen", "families", "layers", "layers_dit"},
+    "transformers": {"gen", "fast"},
+    "triton": {"kernels"},
     "fastapi": {"web", "deploy"},
     "slack_sdk": {"slack", "slack_install", "slack_people", "slack_reply", "slack_tokens"},
     "slack_bolt": {"slack", "slack_install", "web"},

@@ -12,6 +12,7 @@ from bot.families import FAMILIES, Family, Flux
 from bot.fast import hasten, rest, slow
 from bot.gen import Generator
 from bot.layers import ChannelsLastNorm
+from bot.layers_dit import Halves, SingleBlock
 from bot.models import MODELS, ROWS, SKETCH
 from bot.request import compose
 from bot.steps import Task
@@ -83,8 +84,8 @@ def test_made_faster_it_draws_the_same(name: str, usual: bool, monkeypatch: pyte
         assert float((quick_latents - latents).abs().max() / latents.abs().max()) < GELUS
         assert float((quick_picture - picture).abs().mean()) < 1  # of 255
     slow(family)
-    names = {type(part).__module__ for each in networks(pipeline) for part in each.modules()}
-    assert not [name for name in names if name.startswith("bot.")]
+    kinds = {type(part) for each in networks(pipeline) for part in each.modules()}
+    assert not [kind for kind in kinds - {Halves, SingleBlock} if kind.__module__.startswith("bot.")]  # any GPU bears those
     assert not [part for part in pipeline.vae.decoder.modules() if "OneHead" in str(getattr(part, "processor", ""))]
     assert torch.allclose(drawn(family, name, **asked[0])[0], expected[0][0], atol=1e-4)
 

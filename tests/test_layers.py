@@ -9,9 +9,10 @@ import torch
 from diffusers.models.attention_processor import Attention, AttnProcessor2_0
 
 from bot.fast import REGIONS
-from bot.layers import ChannelsLastNorm, Fp8Linear, GELULinear, OneHead, attend, bend, known, quantize
+from bot.layers import ChannelsLastNorm, Fp8Linear, GELULinear, OneHead, attend, bend, known, quantize, t5
 from bot.models import ROWS
 from tests.fakes.pipelines import build
+from tests.fakes.pipelines import t5 as t5_encoder
 
 
 @torch.inference_mode()
@@ -72,6 +73,14 @@ def test_words_are_attended_to_the_same_when_all_layers_are_given_what_they_make
     for layer, pixels, usual in zip(layers, given, expected, strict=True):
         assert torch.allclose(layer(pixels, side_by_side), usual, atol=1e-5)
         assert torch.allclose(layer(pixels, words), usual, atol=1e-5)
+
+
+@torch.inference_mode()
+def test_a_t5_reads_the_same() -> None:
+    torch.manual_seed(0)
+    encoder = t5_encoder().eval()
+    ids = torch.randint(0, encoder.config.vocab_size, (2, 40))  # longer than the distances that it tells apart one by one
+    assert torch.allclose(t5(encoder)(ids, output_hidden_states=False)[0], encoder(ids)[0], atol=1e-5)
 
 
 def _to_words(network: torch.nn.Module) -> list[Attention]:

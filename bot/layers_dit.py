@@ -1,0 +1,144 @@
+"""Layers of FLUX and Z-Image, computed in another way that a GPU is quicker at. The same comes out, but for rounding.
+
+As in `bot.layers`, each takes the place of a layer that is there, with its weights.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from diffusers.models.attention_processor import Attention
+from diffusers.models.transformers.transformer_flux import FluxAttention, FluxAttnProcessor, FluxSingleTransformerBlock
+from diffusers.models.transformers.transformer_z_image import ZSingleStreamAttnProcessor
+from torch.nn.functional import scaled_dot_product_attention
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    Place = Callable[..., tuple[torch.Tensor, torch.Tensor]]
+
+
+class Placed:
+    """Attention in FLUX, whose queries and keys one kernel normalizes, turns by their places, and joins."""
+
+    def __init__(self, place: Place) -> None:
+        """Take that kernel: `bot.kernels.place`."""
+        self._place = place
+
+    def __call__(
+        self,
+        attn: Any,
+        hidden_states: torch.Tensor,
+        encoder_hidden_states: torch.Tensor | None = None,
+        attention_mask: None = None,  # noqa: ARG002  diffusers gives it by its name
+        image_rotary_emb: Any = None,
+    ) -> Any:
+        """Attend: pixels, and words where they are a part of their own, (rows, tokens, channels), to the same."""
+        parts: list[Any] = [(hidden_states, attn.to_q, attn.to_k, attn.to_v, attn.norm_q, attn.norm_k)]
+        if encoder_hidden_states is not None:
+            words = (attn.add_q_proj, attn.add_k_proj, attn.add_v_proj, attn.norm_added_q, attn.norm_added_k)
+            parts.insert(0, (encoder_hidden_states, *words))
+        queries, keys, values = ([part[which](part[0]) for part in parts] for which in (1, 2, 3))
+        norms = [norm.weight for part in parts for norm in part[4:]]
+        cos, sin = (each[None, :, ::2] for each in image_rotary_emb)  # each stands there twice
+        query, key = self._place(queries, keys, norms, cos, sin, attn.heads, attn.norm_q.eps)
+        found = _attend(query, key, torch.cat(values, 1))
+        if encoder_hidden_states is None:
+            return found
+        count = encoder_hidden_states.shape[1]
+        return attn.to_out[0](found[:, count:].contiguous()), attn.to_add_out(found[:, :count].contiguous())
+
+
+class PlacedZ:
+    """The same in Z-Image."""
+
+    def __init__(self, place: Place) -> None:
+        """Take that kernel."""
+        self._place = place
+
+    def __call__(
+        self,
+        attn: Any,
+        hidden_states: torch.Tensor,
+        encoder_hidden_states: None = None,  # noqa: ARG002
+        attention_mask: torch.Tensor | None = None,
+        freqs_cis: Any = None,
+    ) -> torch.Tensor:
+        """Attend: (rows, tokens, channels) to the same; where rows differ in length, a mask says what to attend to."""
+        query, key, value = (project(hidden_states) for project in (attn.to_q, attn.to_k, attn.to_v))
+        cos, sin = torch.view_as_real(freqs_cis).unbind(-1)
+        norms = [attn.norm_q.weight, attn.norm_k.weight]
+        query, key = self._place([query], [key], norms, cos, sin, attn.heads, attn.norm_q.eps)
+        mask = None if attention_mask is None else attention_mask[:, None, None, :]
+        return attn.to_out[0](_attend(query, key, value, mask))  # type: ignore[no-any-return]
+
+
+def _attend(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
+    query, key, value = (each.transpose(1, 2) for each in (query, key, value.view(query.shape)))
+    return scaled_dot_product_attention(query, key, value, mask).transpose(1, 2).flatten(2)
+
+
+def turn(network: torch.nn.Module) -> None:
+    """Let a network attend with a kernel of ours: on a GPU only."""
+    from bot.kernels import place  # noqa: PLC0415  it needs Triton, which comes with torch for GPUs
+
+    layer: Any
+    for layer in network.modules():
+        if isinstance(layer, FluxAttention):
+            layer.set_processor(Placed(place))  # type: ignore[arg-type]
+        elif isinstance(layer, Attention) and isinstance(layer.processor, ZSingleStreamAttnProcessor):
+            layer.set_processor(PlacedZ(place))  # type: ignore[arg-type]
+
+
+class Halves(torch.nn.Module):
+    """A linear layer that takes what it is given in two parts, without joining them first: they are large."""
+
+    def __init__(self, linear: torch.nn.Linear, first: int) -> None:
+        """Take a layer, and how many numbers the first part has."""
+        super().__init__()
+        self.first, self.second = torch.nn.Linear(1, 1, bias=False), torch.nn.Linear(1, 1)
+        parts = linear.weight[:, :first], linear.weight[:, first:]  # the same memory
+        for layer, weight in zip((self.first, self.second), parts, strict=True):
+            layer.weight = torch.nn.Parameter(weight, requires_grad=False)
+            layer.out_features, layer.in_features = weight.shape
+        self.second.bias = linear.bias
+
+    def forward(self, first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
+        """Multiply."""
+        return self.first(first) + self.second(second)  # type: ignore[no-any-return]
+
+
+class SingleBlock(FluxSingleTransformerBlock):
+    """A block of FLUX for pixels and words together, which does not join what attention and the layers beside it have found."""
+
+    def forward(
+        self,
+        hidden_states: torch.Tensor,
+        encoder_hidden_states: torch.Tensor,
+        temb: torch.Tensor,
+        image_rotary_emb: Any = None,
+        joint_attention_kwargs: Any = None,  # noqa: ARG002  the empty ones of the pipeline
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Take pixels and words, (rows, tokens, channels), one block further; return words and pixels."""
+        both = torch.cat([encoder_hidden_states, hidden_states], 1)
+        even, gate = self.norm(both, emb=temb)
+        attended = self.attn(hidden_states=even, image_rotary_emb=image_rotary_emb)
+        both = both + gate.unsqueeze(1) * self.proj_out(attended, self.act_mlp(self.proj_mlp(even)))
+        count = encoder_hidden_states.shape[1]
+        return both[:, :count], both[:, count:]
+
+
+def halve(network: torch.nn.Module) -> None:
+    """Let blocks of FLUX that have all tokens together join less."""
+    for block in list(network.modules()):
+        if type(block) is FluxSingleTransformerBlock:
+            block.__class__, block.proj_out = SingleBlock, Halves(block.proj_out, block.proj_out.out_features)  # type: ignore[assignment]
+
+
+def put_back(layer: Any) -> None:
+    """Let a layer compute as diffusers has it."""
+    if isinstance(layer, FluxAttention):
+        layer.set_processor(FluxAttnProcessor())  # type: ignore[arg-type, no-untyped-call]
+    elif isinstance(layer, Attention) and isinstance(layer.processor, PlacedZ):
+        layer.set_processor(ZSingleStreamAttnProcessor())

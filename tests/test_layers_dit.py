@@ -1,0 +1,154 @@
+"""Layers that take the place of FLUX's and Z-Image's compute the same, but for rounding; and so does the kernel they call."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import torch
+from diffusers.models.embeddings import apply_rotary_emb
+from diffusers.models.transformers.transformer_flux import FluxAttention
+from diffusers.models.transformers.transformer_z_image import ZImageTransformerBlock
+from torch.nn.functional import rms_norm
+
+from bot.fast import REGIONS
+from bot.layers import Fp8Linear, quantize
+from bot.layers_dit import Placed, PlacedZ, SingleBlock, halve, put_back
+from bot.models import ROWS
+from tests.fakes.pipelines import build
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+HEADS, SIDE = 3, 16
+EPS = 1e-6
+
+
+def plainly(
+    queries: Sequence[torch.Tensor],
+    keys: Sequence[torch.Tensor],
+    weights: Sequence[torch.Tensor],
+    cos: torch.Tensor,
+    sin: torch.Tensor,
+    heads: int,
+    eps: float,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Do what the kernel does, by diffusers' own means."""
+    turns = [each.repeat_interleave(2, -1) for each in (cos, sin)]
+
+    def placed(parts: Sequence[torch.Tensor], norms: Sequence[torch.Tensor]) -> torch.Tensor:
+        split = [part.unflatten(-1, (heads, -1)) for part in parts]  # type: ignore[no-untyped-call]
+        whole = torch.cat([rms_norm(part, norm.shape, norm, eps) for part, norm in zip(split, norms, strict=True)], 1)
+        rows = [
+            apply_rotary_emb(row[None], (turns[0][number % len(cos)], turns[1][number % len(cos)]), sequence_dim=1)  # type: ignore[arg-type]
+            for number, row in enumerate(whole)
+        ]
+        return torch.cat(rows)  # type: ignore[arg-type]
+
+    return placed(queries, weights[::2]), placed(keys, weights[1::2])
+
+
+def angles(rows: int, tokens: int) -> tuple[torch.Tensor, torch.Tensor]:
+    found = torch.rand(rows, tokens, SIDE // 2) * 6
+    return found.cos(), found.sin()
+
+
+@pytest.mark.parametrize("lengths", [(5,), (4, 6)], ids=["pixels and words together", "words before pixels"])
+@pytest.mark.parametrize("alike", [True, False], ids=["places of all rows", "places of each row"])
+def test_the_kernel_normalizes_turns_and_joins(lengths: Sequence[int], alike: bool) -> None:
+    pytest.importorskip("triton", reason="Triton is there for Linux alone")
+    from bot.kernels import place  # noqa: PLC0415
+
+    torch.manual_seed(0)
+    queries = [
+        torch.randn(2, length, 3 * HEADS * SIDE)[..., : HEADS * SIDE] for length in lengths
+    ]  # a part of a larger product
+    keys = [torch.randn(2, length, HEADS * SIDE) for length in lengths]
+    weights = [torch.rand(SIDE) for _ in range(2 * len(lengths))]
+    given = queries, keys, weights, *angles(1 if alike else 2, sum(lengths)), HEADS, EPS
+    for found, expected in zip(place(*given), plainly(*given), strict=True):
+        assert torch.allclose(found, expected, atol=1e-5)
+
+
+@torch.inference_mode()
+def test_flux_attends_the_same_with_the_kernel_between() -> None:
+    torch.manual_seed(0)
+    network = build(ROWS["flux-schnell"]).transformer.eval()
+    double, single = (
+        next(
+            layer for layer in network.modules() if isinstance(layer, FluxAttention) and bool(layer.added_kv_proj_dim) is added
+        )
+        for added in (True, False)
+    )
+    pixels, words = torch.randn(2, 6, double.query_dim), torch.randn(2, 4, double.query_dim)
+    found = torch.rand(10, double.head_dim // 2).repeat_interleave(2, -1)
+    asked: list[tuple[Any, dict[str, Any]]] = [
+        (double, {"hidden_states": pixels, "encoder_hidden_states": words}),
+        (single, {"hidden_states": torch.cat([words, pixels], 1)}),
+    ]
+    for layer, given in asked:
+        given["image_rotary_emb"] = found.cos(), found.sin()
+        expected = layer(**given)
+        layer.set_processor(Placed(plainly))
+        for one, other in zip(layer(**given), expected, strict=True):
+            assert torch.allclose(one, other, atol=1e-5)
+
+
+@torch.inference_mode()
+def test_z_image_attends_the_same_with_the_kernel_between() -> None:
+    torch.manual_seed(0)
+    network = build(ROWS["z-image-turbo"]).transformer.eval()
+    layer: Any = next(block for block in network.modules() if isinstance(block, ZImageTransformerBlock)).attention
+    angle = torch.rand(2, 7, layer.inner_dim // layer.heads // 2)
+    mask = torch.ones(2, 7, dtype=torch.bool)
+    mask[1, 5:] = False
+    given = {"hidden_states": torch.randn(2, 7, layer.query_dim), "freqs_cis": torch.polar(torch.ones_like(angle), angle)}
+    for masked in (None, mask):
+        usual = layer.processor
+        expected = layer(**given, attention_mask=masked)
+        layer.set_processor(PlacedZ(plainly))
+        assert torch.allclose(layer(**given, attention_mask=masked), expected, atol=1e-5)
+        layer.set_processor(usual)
+
+
+@torch.inference_mode()
+def test_a_block_that_joins_less_gives_the_same() -> None:
+    torch.manual_seed(0)
+    network = build(ROWS["flux-schnell"]).transformer.eval()
+    block: Any = network.single_transformer_blocks[0]
+    width, side = block.proj_out.out_features, block.attn.head_dim
+    turns = torch.rand(10, side // 2).repeat_interleave(2, -1)
+    given = {
+        "hidden_states": torch.randn(1, 6, width),
+        "encoder_hidden_states": torch.randn(1, 4, width),
+        "temb": torch.randn(1, width),
+        "image_rotary_emb": (turns.cos(), turns.sin()),
+        "joint_attention_kwargs": {},
+    }
+    expected, memory = block(**given), block.proj_out.weight.data_ptr()
+    halve(network)
+    assert {type(each) for each in network.single_transformer_blocks} == {SingleBlock}
+    assert block.proj_out.first.weight.data_ptr() == memory  # no weight is there twice
+    for one, other in zip(block(**given), expected, strict=True):
+        assert torch.allclose(one, other, atol=1e-5)
+
+
+def test_a_block_that_joins_less_goes_into_eight_bits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bot.layers.FP8_SIDE", 32)
+    network = build(ROWS["flux-schnell"]).transformer
+    halve(network)
+    quantize(block for block in network.modules() if type(block).__name__ in {*REGIONS, SingleBlock.__name__})
+    small = {name for name, layer in network.named_modules() if isinstance(layer, Fp8Linear)}
+    assert {"single_transformer_blocks.0.proj_out.first", "single_transformer_blocks.0.proj_out.second"} <= small
+
+
+def test_attention_is_put_back() -> None:
+    for name in ("flux-schnell", "z-image-turbo"):
+        network = build(ROWS[name]).transformer
+        layer: Any
+        usual = {layer: type(layer.processor) for layer in network.modules() if hasattr(layer, "processor")}
+        for layer in usual:
+            layer.set_processor(Placed(plainly) if isinstance(layer, FluxAttention) else PlacedZ(plainly))
+        for layer in network.modules():
+            put_back(layer)
+        assert {layer: type(layer.processor) for layer in usual} == usual
