@@ -58,6 +58,7 @@ OFFERED: Final = ("z-image-turbo", "sdxl", "flux-schnell", "sketch")
 # Restoring a started container, networks on the GPU and all, takes seconds where starting one takes most of a minute.
 # Modal calls it alpha. False gives containers that load at every start, and is all there is to change.
 GPU_SNAPSHOT: Final = True
+NOT_RESTORED: Final = 222  # what Modal's client exits with where a GPU was not restored: the next container has no snapshot
 
 DRAWING: Final = 15 * MINUTES  # the longest job, ten pictures of the slowest model, takes three; others may be before it
 STARTING: Final = 15 * MINUTES  # 34 GB from a Volume, and the first drawing
@@ -78,6 +79,7 @@ LATE: Final = 1 * MINUTES  # after which whoever took a job has handed it over, 
 REMEMBERING: Final = 30 * MINUTES  # two round trips for each person and workspace that something is kept of for good
 OWED: Final = 24 * 60 * MINUTES  # for so long a job is handed over again that no courier can see through
 ANSWERS: Final = 8  # seconds in which Modal says something, if it can be reached; its client would try for a minute
+COMPUTING: Final = 30  # seconds in which a GPU that works has computed something tiny
 LISTEN: Final = 2.0  # seconds to listen for a cancel before a look at whether whoever called has gone, and so on
 LOOK_AGAIN: Final = 2.0  # seconds between two looks at whether the GPU is awake
 
@@ -361,6 +363,20 @@ class _Generator:
         self._generator: gen.Generator | None = None
         with suppress(Told):  # the weights are not there yet; whoever asks for a picture is told
             self._loaded()
+
+    @modal.enter()
+    def check(self) -> None:
+        """End, before anybody's drawing is taken, where the GPU does not compute: one may come broken out of a snapshot."""
+        if self._generator is None:
+            return
+        computed = ThreadPoolExecutor(1, "check").submit(self._generator.check)
+        try:
+            failure = computed.exception(COMPUTING)
+        except TimeoutError as silence:
+            failure = silence
+        if failure:
+            log.error("the GPU does not compute: %r", failure)
+            os._exit(NOT_RESTORED)  # a context of CUDA that is broken does not mend, and hangs whoever waits for its threads
 
     @modal.enter()
     def listen(self) -> None:

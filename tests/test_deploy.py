@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import modal
 import pytest
 from grpclib.exceptions import StreamTerminatedError
+from modal._runtime.gpu_memory_snapshot import SNAPSHOT_RESTORE_FAILED_EXIT_CODE
 from modal_proto import api_pb2 as pb
 
 import bot
@@ -174,8 +175,8 @@ CHANGED = {  # what an admin changes in bot/deploy.py
 
 
 @pytest.fixture(scope="module")
-def changed(tmp_path_factory: pytest.TempPathFactory) -> Deployment:
-    """Deploy a copy with other constants."""
+def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a copy with other constants."""
     copy = tmp_path_factory.mktemp("copy")
     shutil.copytree(ROOT / "bot", copy / "bot", ignore=shutil.ignore_patterns("sketch", "__pycache__"))
     shutil.copy(ROOT / "pyproject.toml", copy)
@@ -185,6 +186,11 @@ def changed(tmp_path_factory: pytest.TempPathFactory) -> Deployment:
         assert text.count(old) == 1
         text = text.replace(old, new)
     file.write_text(text, "utf-8")
+    return copy
+
+
+@pytest.fixture(scope="module")
+def changed(copy: Path, tmp_path_factory: pytest.TempPathFactory) -> Deployment:
     return deployed(tmp_path_factory.mktemp("home"), cwd=copy)
 
 
@@ -196,6 +202,52 @@ def test_without_snapshots_each_container_loads_for_itself(changed: Deployment, 
     assert not generator.experimental_options
     assert generator.startup_timeout_secs == usual.startup_timeout_secs  # nothing else is another
     assert changed.function("web").checkpointing_enabled  # this has no GPU, and goes on as before
+
+
+STARTED = """
+import sys, threading
+from types import SimpleNamespace
+from bot import deploy
+from bot.request import Finished, compose
+
+class Model:
+    def __init__(self, row):
+        print("loaded", row.name, flush=True)
+    def warm(self): ...
+    def rest(self): ...
+    def check(self):
+        {check}
+    def generate(self, request, **more):
+        yield Finished((), 1.0)
+
+sys.modules["bot.gen"] = SimpleNamespace(Generator=Model)
+deploy.compiled = SimpleNamespace(commit=lambda: None)
+deploy.COMPUTING = 0.2
+print(*deploy.pool("sketch").generate.local(compose("a fox", model="sketch")))
+"""
+SOUND, BROKEN_GPU, SILENT_GPU = "pass", "raise RuntimeError('CUDA error: launch failure')", "threading.Event().wait()"
+
+
+def started(cwd: Path, check: str) -> subprocess.CompletedProcess[str]:
+    """Start a container of a generator as Modal does, and have it draw."""
+    command = [sys.executable, "-c", STARTED.format(check=check)]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False, timeout=60)  # noqa: S603
+
+
+@pytest.mark.parametrize("snapshot", [True, False])
+def test_a_container_loads_once_and_draws(copy: Path, snapshot: bool) -> None:
+    container = started(ROOT if snapshot else copy, SOUND)
+    assert container.returncode == 0, container.stderr
+    assert container.stdout == f"loaded sketch\n{DONE}\n"
+
+
+@pytest.mark.parametrize("snapshot", [True, False])
+@pytest.mark.parametrize("check", [BROKEN_GPU, SILENT_GPU])
+def test_a_container_whose_gpu_came_back_broken_ends_before_it_draws(copy: Path, snapshot: bool, check: str) -> None:
+    container = started(ROOT if snapshot else copy, check)
+    assert container.returncode == SNAPSHOT_RESTORE_FAILED_EXIT_CODE  # by which Modal knows to start one without
+    assert container.stdout == "loaded sketch\n"
+    assert "the GPU does not compute" in container.stderr
 
 
 @pytest.mark.parametrize("name", GENERATORS)
@@ -640,7 +692,7 @@ class Patient:
     def warm(self) -> None:
         """Be warm."""
 
-    rest = warm
+    rest = check = warm
 
 
 @dataclass
@@ -741,7 +793,7 @@ class Unsound:
     def warm(self) -> None:
         """Be warm."""
 
-    rest = warm
+    rest = check = warm
 
 
 def test_a_container_whose_gpu_is_broken_takes_no_more_drawings(monkeypatch: pytest.MonkeyPatch) -> None:
