@@ -106,9 +106,8 @@ class Reply(Protocol):
 class Platform(Protocol):
     """Where requests come from and outcomes go."""
 
-    @property
-    def pace(self) -> Pace:
-        """How many statuses it bears, over all jobs."""
+    def pace(self, job: Job, /) -> Pace:
+        """Return how many statuses it bears where this job shows its own, over all jobs there."""
 
     def reply(self, job: Job, notes: Notes, /) -> Reply:
         """Return the way back to the person who made this job."""
@@ -170,7 +169,7 @@ class Courier:
         """Draw the pictures, or find them drawn already."""
         if notes.get("attempts") and (kept := await self._store.pictures(job.id)):
             return Outcome(job=job, pictures=kept)
-        status, before = _Status(reply, self._platforms[job.platform].pace), notes.get("attempts") or 0
+        status, before = _Status(reply, self._platforms[job.platform].pace(job)), notes.get("attempts") or 0
         status.announce()
         try:
             return await self._drawn(job, reply, notes, status)
@@ -349,7 +348,7 @@ class Speeds:
 
 
 class Pace:
-    """How many statuses a platform bears in all: a bucket that fills steadily, and is never let run quite dry."""
+    """How many statuses a platform bears in one place: a bucket that fills steadily, and is never let run quite dry."""
 
     def __init__(self, per_minute: float, most: float = 10) -> None:
         self._rate, self._most = per_minute / 60, most
