@@ -37,6 +37,7 @@ log: Final = logging.getLogger(__name__)
 
 EDIT_EVERY: Final = 2.0  # seconds between edits of one message: well inside what Slack and Discord allow
 FOR_DRAWINGS: Final = 3  # statuses that those who only wait leave to those whose picture is being drawn
+CHANCE: Final = random.SystemRandom()  # no snapshot holds it, or all couriers out of one would wait for the same moments
 AT_ONCE: Final = 0.2  # seconds until the first status, so that it can tell the place in the queue
 SETTLE: Final = 5.0  # seconds that an outcome waits for a status that is still on its way
 PATIENCE: Final = 10 * 60  # seconds to go on with a busy way before the next one
@@ -271,7 +272,7 @@ class Courier:
             try:
                 return await call()
             except Busy as busy:
-                backoff = min(FIRST_WAIT * 2**tries, LONGEST_WAIT) * random.uniform(0.5, 1)  # noqa: S311  not a secret
+                backoff = min(FIRST_WAIT * 2**tries, LONGEST_WAIT) * CHANCE.uniform(0.5, 1)
                 wait = max(backoff, busy.retry_after or 0)
                 if time.monotonic() + wait > deadline:
                     raise Refused("busy", str(busy)) from busy

@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import pickle
+import re
 import shutil
 import subprocess
 import sys
@@ -317,6 +318,11 @@ def test_the_default_may_be_used_by_anybody_and_is_there_without_a_token() -> No
     default = ROWS[deploy.OFFERED[0]]
     assert default.licence == "Apache-2.0"
     assert not default.gated
+
+
+def test_no_container_repeats_the_chance_of_the_snapshot_that_it_came_out_of() -> None:
+    called = {name for file in (ROOT / "bot").rglob("*.py") for name in re.findall(r"\brandom\.(\w+)", file.read_text("utf-8"))}
+    assert called <= {"Random", "SystemRandom"}  # one has the seed of a request, the other no state
 
 
 def test_everything_that_is_offered_is_in_the_table() -> None:
