@@ -511,18 +511,29 @@ def fetch(model: str) -> None:
 @contextmanager
 def _alone(model: str) -> Iterator[None]:
     """Keep two containers from fetching one model, which `max_containers` does not: a token makes another function of it."""
-    me, now = modal.current_input_id(), time.time()
-    if not fetches.put(model, (me, now), skip_if_exists=True):
-        other, since = fetches.get(model, (None, 0.0))
-        # The same input comes again where its container was taken away; and nobody fetches for longer than they may.
-        if other != me and now - since < FETCHING:
-            minutes = (now - since) / MINUTES
-            raise Told(f"{model} is being fetched already, for {minutes:.0f} min now. Wait for that; then it is there.")
-        fetches.put(model, (me, now))
+    mark = _marked(model)
     try:
         yield
     finally:
-        fetches.pop(model, None)
+        fetches.pop(mark, None)
+
+
+def _marked(model: str) -> str:
+    """Be the one who fetches a model; return under which mark that stands."""
+    me, now, mark = modal.current_input_id(), time.time(), model
+    while not fetches.put(mark, (me, now), skip_if_exists=True):
+        held = fetches.get(mark)
+        if held is None:
+            continue  # somebody is done with it this very moment
+        other, since = held
+        if other == me:  # the same input comes again, where its container was taken away
+            fetches.put(mark, (me, now))
+            break
+        if now - since < FETCHING:
+            minutes = max(0.0, now - since) / MINUTES
+            raise Told(f"{model} is being fetched already, for {minutes:.0f} min now. Wait for that; then it is there.")
+        mark = f"{mark} after {other}"  # nobody may fetch for so long; and of all who find that out, one comes after them
+    return mark
 
 
 @app.function(image=light, secrets=[chat])

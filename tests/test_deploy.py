@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import os
 import pickle
@@ -833,6 +834,45 @@ async def test_a_model_is_never_fetched_by_two_at_a_time(tmp_path: Path) -> None
         said, _ = await process.communicate()
         assert await fetches.get.aio("sketch")  # it is still the other's
     assert said.decode() == "sketch is being fetched already, for 1 min now. Wait for that; then it is there.\n"
+
+
+class AtOnce:
+    """A dictionary whose first two readers have both read before either goes on."""
+
+    def __init__(self, inner: modal.Dict) -> None:
+        self.put, self.pop, self._inner = inner.put, inner.pop, inner
+        self._both = threading.Barrier(2)
+        self._reads = itertools.count()
+
+    def get(self, key: str, default: object = None) -> object:
+        found = self._inner.get(key, default)
+        if next(self._reads) < 2:
+            self._both.wait(30)
+        return found
+
+
+async def test_of_two_who_find_that_a_fetch_has_died_one_fetches(monkeypatch: pytest.MonkeyPatch) -> None:
+    fetching, done = [], threading.Event()
+
+    def fetch() -> None:
+        with deploy._alone("sdxl"):
+            fetching.append(threading.get_ident())
+            done.wait(30)
+
+    async with ModalServer() as server, server.client() as client:
+        kept = modal.Dict.from_name("fetches", create_if_missing=True, client=client)
+        await kept.put.aio("sdxl", ("in-dead", time.time() - deploy.FETCHING - 1))
+        monkeypatch.setattr(deploy, "fetches", AtOnce(kept))
+        monkeypatch.setattr(modal, "current_input_id", lambda: f"in-{threading.get_ident()}")
+        both = [asyncio.create_task(asyncio.to_thread(fetch)) for _ in range(2)]
+        (turned_away,), (at_it,) = await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED, timeout=30)
+        with pytest.raises(Told, match="sdxl is being fetched already, for 0 min now"):
+            await turned_away
+        done.set()
+        await at_it
+        assert len(fetching) == 1
+        await asyncio.to_thread(fetch)  # and the next one may, though the mark of the dead is still there
+    assert len(fetching) == 2
 
 
 def test_a_container_that_started_before_the_weights_were_there_draws_once_they_are(
