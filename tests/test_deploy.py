@@ -14,7 +14,9 @@ import sys
 import threading
 import time
 import tomllib
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from importlib import metadata
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -24,6 +26,8 @@ import pytest
 from grpclib.exceptions import StreamTerminatedError
 from modal._runtime.gpu_memory_snapshot import SNAPSHOT_RESTORE_FAILED_EXIT_CODE
 from modal_proto import api_pb2 as pb
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 import bot
 from bot import deploy
@@ -36,7 +40,7 @@ from tests.conftest import until
 from tests.fakes.modal import ModalServer
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Mapping, Sequence
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterable, Mapping, Sequence
 
 ROOT = Path(__file__).parent.parent
 SECRETS = {"imagine-chat": dict.fromkeys(deploy.CHAT, "x")}
@@ -330,35 +334,54 @@ def test_everything_that_is_offered_is_in_the_table() -> None:
     assert set(deploy.OFFERED) <= ROWS.keys()
 
 
-def in_a_container(*absent: str) -> Any:
-    """Import what every container imports, where some libraries are not installed; return what it then has in memory."""
-    code = f"""
-import json, sys
-class Absent:
-    def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in {absent!r}:
-            raise ModuleNotFoundError(name)
-sys.meta_path.insert(0, Absent())
-import bot.deploy
-print(json.dumps(sorted(sys.modules)))
-"""
-    command = [sys.executable, "-c", code]
-    return json.loads(subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout)  # noqa: S603
+def installed_by(requirements: Iterable[str]) -> set[str]:
+    """Return the distributions that come with what is listed."""
+    found: set[str] = set()
+    ahead = list(requirements)
+    while ahead:
+        wanted = Requirement(ahead.pop())
+        name = canonicalize_name(wanted.name)
+        if name in found or (wanted.marker and not wanted.marker.evaluate({"extra": ""})):
+            continue
+        with suppress(metadata.PackageNotFoundError):
+            ahead += metadata.requires(name) or []
+            found.add(name)
+    return found
 
 
-HEAVY = ("torch", "diffusers", "transformers", "accelerate")
-LIGHT = ("fastapi", "slack_bolt", "slack_sdk", "discord", "nacl", "aiohttp.web")
-MACHINE = ("uvicorn", "platformdirs", "filelock", "typer", "rich", "yaml")
+def in_memory(code: str) -> set[str]:
+    """Run this in a process of its own; return the modules that it then has in memory."""
+    command = [sys.executable, "-c", f"{code}\nimport json, sys; print(json.dumps([*sys.modules]))"]
+    return set(json.loads(subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout))  # noqa: S603
 
 
-def test_the_doors_need_nothing_that_draws_nor_what_one_machine_needs() -> None:
-    loaded = in_a_container(*HEAVY, *MACHINE)
-    assert "bot.web" in loaded
-    assert "bot.store_modal" in loaded
+def in_a_container(requirements: Iterable[str], code: str) -> set[str]:
+    """Run this where nothing is installed but what an image has, and what Modal's own client brings along."""
+    own = installed_by(requirements)
+    clients = {name.partition(".")[0] for name in in_memory("import modal.experimental, modal._container_entrypoint")}
+    absent = {
+        name
+        for name, distributions in metadata.packages_distributions().items()
+        if name not in clients | {"bot"} and own.isdisjoint(map(canonicalize_name, distributions))
+    }
+    assert "pytest" in absent
+    return in_memory(f"""
+from importlib.machinery import PathFinder
+find = PathFinder.find_spec
+PathFinder.find_spec = staticmethod(lambda name, *more: None if name.partition(".")[0] in {absent!r} else find(name, *more))
+{code}
+""")
 
 
-def test_the_generator_needs_nothing_that_talks() -> None:
-    assert "bot.deploy" in in_a_container("fastapi", "slack_bolt", "slack_sdk", "discord", "nacl", *MACHINE)
+def test_the_doors_and_the_courier_need_nothing_but_what_their_image_has() -> None:
+    loaded = in_a_container(PROJECT["dependencies"], "import bot.deploy")
+    assert {"bot.web", "bot.courier", "bot.platforms", "bot.store_modal"} <= loaded
+
+
+def test_the_generator_needs_nothing_but_what_its_image_has() -> None:
+    loaded = in_a_container(PROJECT["optional-dependencies"]["gpu"], "import bot.deploy; from bot import gen")
+    assert {"bot.deploy", "bot.gen", "torch"} <= loaded
+    assert not loaded & {"fastapi", "slack_bolt", "slack_sdk", "discord", "nacl"}
 
 
 def test_nobody_but_modal_imports_modal() -> None:
