@@ -504,7 +504,10 @@ def fetch(model: str) -> None:
     from bot import gen
 
     with _alone(model):
-        gen.fetch(ROWS[model], os.environ.get("HF_TOKEN"))
+        try:
+            gen.fetch(ROWS[model], os.environ.get("HF_TOKEN"))
+        except OSError as error:  # of the hub's library, for a token that is refused and a network that fails
+            raise Told(f"The hub did not hand out {model}: {error}") from error
         weights.commit()
 
 

@@ -859,6 +859,19 @@ async def test_a_model_is_never_fetched_by_two_at_a_time(tmp_path: Path) -> None
     assert said.decode() == "sketch is being fetched already, for 1 min now. Wait for that; then it is there.\n"
 
 
+async def test_what_the_hub_says_instead_of_handing_out_weights_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError("403 Forbidden: you have not agreed to the terms")
+
+    monkeypatch.setattr("bot.gen.fetch", refuse)
+    async with ModalServer() as server, server.client() as client:
+        kept = modal.Dict.from_name("fetches", create_if_missing=True, client=client)
+        monkeypatch.setattr(deploy, "fetches", kept)
+        with pytest.raises(Told, match="The hub did not hand out flux-dev: 403 Forbidden"):
+            await asyncio.to_thread(deploy.fetch.local, "flux-dev")
+        assert await kept.get.aio("flux-dev") is None  # the next one may try
+
+
 class AtOnce:
     """A dictionary whose first two readers have both read before either goes on."""
 
