@@ -43,6 +43,15 @@ SECONDS: Final[Mapping[tuple[str, str], float]] = {
 }
 
 
+# What NVIDIA's data sheets promise: TFLOP/s of half-precision tensor cores without sparsity, and the memory's GB/s.
+PEAKS: Final[Mapping[str, tuple[float, float]]] = {
+    "L40S": (362, 864),
+    "A100-80GB": (312, 2039),
+    "H100": (989, 3350),
+    "H200": (989, 4800),
+}
+
+
 def by_gpu() -> str:
     """Return what each GPU costs, busy or not."""
     rows = (
@@ -55,7 +64,7 @@ def by_gpu() -> str:
 def by_model() -> str:
     """Return what a picture of each model costs, on the first GPU of its row and wherever else it was measured."""
     pairs = {(model, ROWS[model].gpu[0]) for model in OFFERED} | SECONDS.keys()
-    rows = ((model, gpu, *_picture(GPU[gpu], SECONDS.get((model, gpu)))) for model, gpu in sorted(pairs, key=_order))
+    rows = ((model, gpu, *_picture(model, gpu)) for model, gpu in sorted(pairs, key=_order))
     return _table(("model", "GPU", "seconds per picture", "a thousand pictures"), rows)
 
 
@@ -64,10 +73,23 @@ def web() -> float:
     return (LEAST_CORES * CORE + WEB_GIB * GIB) * MONTH
 
 
-def _picture(price: float, seconds: float | None) -> tuple[str, str]:
-    if seconds is None:
-        return "not measured", f"${price * 1000:.2f} × seconds per picture"
-    return f"{seconds:.2f}", f"${price * seconds * 1000:.2f}"
+def _picture(model: str, gpu: str) -> tuple[str, str]:
+    thousand = 1000 * GPU[gpu]
+    if seconds := SECONDS.get((model, gpu)):
+        return f"{seconds:.2f}", f"${thousand * seconds:.2f}"
+    if reckoned := _reckoned(model, gpu):
+        least, most = reckoned
+        return f"{least:.1f} to {most:.1f}, reckoned", f"${thousand * least:.2f} to ${thousand * most:.2f}"
+    return "not measured", f"${thousand:.2f} × seconds per picture"
+
+
+def _reckoned(model: str, gpu: str) -> tuple[float, float] | None:
+    """Return the least and the most seconds, from those of an H200: as if all of it were products, or all of it memory."""
+    seconds = SECONDS.get((model, "H200"))
+    if not seconds or gpu not in PEAKS:
+        return None
+    times = [seconds * known / peak for known, peak in zip(PEAKS["H200"], PEAKS[gpu], strict=True)]
+    return min(times), max(times)
 
 
 def _order(pair: tuple[str, str]) -> tuple[int, int]:

@@ -207,7 +207,10 @@ def manifest(
 ) -> None:
     """Print what the platform wants to know: for Slack YAML to paste, for Discord the commands that `register` puts to it."""
     from bot import manifest as manifests
+    from bot.doctor import places
 
+    if refusal := places.unfit(url):
+        raise BadRequest(f"{refusal.what} {refusal.fix}")
     if platform is _Platform.SLACK:
         text = manifests.as_yaml(manifests.for_slack(url or manifests.PLACEHOLDER))
     else:

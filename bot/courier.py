@@ -37,6 +37,7 @@ log: Final = logging.getLogger(__name__)
 
 EDIT_EVERY: Final = 2.0  # seconds between edits of one message: well inside what Slack and Discord allow
 FOR_DRAWINGS: Final = 3  # statuses that those who only wait leave to those whose picture is being drawn
+CHANCE: Final = random.SystemRandom()  # no snapshot holds it, or all couriers out of one would wait for the same moments
 AT_ONCE: Final = 0.2  # seconds until the first status, so that it can tell the place in the queue
 SETTLE: Final = 5.0  # seconds that an outcome waits for a status that is still on its way
 PATIENCE: Final = 10 * 60  # seconds to go on with a busy way before the next one
@@ -106,9 +107,8 @@ class Reply(Protocol):
 class Platform(Protocol):
     """Where requests come from and outcomes go."""
 
-    @property
-    def pace(self) -> Pace:
-        """How many statuses it bears, over all jobs."""
+    def pace(self, job: Job, /) -> Pace:
+        """Return how many statuses it bears where this job shows its own, over all jobs there."""
 
     def reply(self, job: Job, notes: Notes, /) -> Reply:
         """Return the way back to the person who made this job."""
@@ -170,7 +170,7 @@ class Courier:
         """Draw the pictures, or find them drawn already."""
         if notes.get("attempts") and (kept := await self._store.pictures(job.id)):
             return Outcome(job=job, pictures=kept)
-        status, before = _Status(reply, self._platforms[job.platform].pace), notes.get("attempts") or 0
+        status, before = _Status(reply, self._platforms[job.platform].pace(job)), notes.get("attempts") or 0
         status.announce()
         try:
             return await self._drawn(job, reply, notes, status)
@@ -272,7 +272,7 @@ class Courier:
             try:
                 return await call()
             except Busy as busy:
-                backoff = min(FIRST_WAIT * 2**tries, LONGEST_WAIT) * random.uniform(0.5, 1)  # noqa: S311  not a secret
+                backoff = min(FIRST_WAIT * 2**tries, LONGEST_WAIT) * CHANCE.uniform(0.5, 1)
                 wait = max(backoff, busy.retry_after or 0)
                 if time.monotonic() + wait > deadline:
                     raise Refused("busy", str(busy)) from busy
@@ -349,7 +349,7 @@ class Speeds:
 
 
 class Pace:
-    """How many statuses a platform bears in all: a bucket that fills steadily, and is never let run quite dry."""
+    """How many statuses a platform bears in one place: a bucket that fills steadily, and is never let run quite dry."""
 
     def __init__(self, per_minute: float, most: float = 10) -> None:
         self._rate, self._most = per_minute / 60, most

@@ -58,6 +58,7 @@ OFFERED: Final = ("z-image-turbo", "sdxl", "flux-schnell", "sketch")
 # Restoring a started container, networks on the GPU and all, takes seconds where starting one takes most of a minute.
 # Modal calls it alpha. False gives containers that load at every start, and is all there is to change.
 GPU_SNAPSHOT: Final = True
+NOT_RESTORED: Final = 222  # what Modal's client exits with where a GPU was not restored: the next container has no snapshot
 
 DRAWING: Final = 15 * MINUTES  # the longest job, ten pictures of the slowest model, takes three; others may be before it
 STARTING: Final = 15 * MINUTES  # 34 GB from a Volume, and the first drawing
@@ -78,6 +79,7 @@ LATE: Final = 1 * MINUTES  # after which whoever took a job has handed it over, 
 REMEMBERING: Final = 30 * MINUTES  # two round trips for each person and workspace that something is kept of for good
 OWED: Final = 24 * 60 * MINUTES  # for so long a job is handed over again that no courier can see through
 ANSWERS: Final = 8  # seconds in which Modal says something, if it can be reached; its client would try for a minute
+COMPUTING: Final = 30  # seconds in which a GPU that works has computed something tiny
 LISTEN: Final = 2.0  # seconds to listen for a cancel before a look at whether whoever called has gone, and so on
 LOOK_AGAIN: Final = 2.0  # seconds between two looks at whether the GPU is awake
 
@@ -363,6 +365,20 @@ class _Generator:
             self._loaded()
 
     @modal.enter()
+    def check(self) -> None:
+        """End, before anybody's drawing is taken, where the GPU does not compute: one may come broken out of a snapshot."""
+        if self._generator is None:
+            return
+        computed = ThreadPoolExecutor(1, "check").submit(self._generator.check)
+        try:
+            failure = computed.exception(COMPUTING)
+        except TimeoutError as silence:
+            failure = silence
+        if failure:
+            log.error("the GPU does not compute: %r", failure)
+            os._exit(NOT_RESTORED)  # a context of CUDA that is broken does not mend, and hangs whoever waits for its threads
+
+    @modal.enter()
     def listen(self) -> None:
         """Make ready to hear what is cancelled; not in the snapshot, which no connection survives."""
         self._ear = asyncio.new_event_loop()
@@ -488,25 +504,39 @@ def fetch(model: str) -> None:
     from bot import gen
 
     with _alone(model):
-        gen.fetch(ROWS[model], os.environ.get("HF_TOKEN"))
+        try:
+            gen.fetch(ROWS[model], os.environ.get("HF_TOKEN"))
+        except OSError as error:  # of the hub's library, for a token that is refused and a network that fails
+            raise Told(f"The hub did not hand out {model}: {error}") from error
         weights.commit()
 
 
 @contextmanager
 def _alone(model: str) -> Iterator[None]:
     """Keep two containers from fetching one model, which `max_containers` does not: a token makes another function of it."""
-    me, now = modal.current_input_id(), time.time()
-    if not fetches.put(model, (me, now), skip_if_exists=True):
-        other, since = fetches.get(model, (None, 0.0))
-        # The same input comes again where its container was taken away; and nobody fetches for longer than they may.
-        if other != me and now - since < FETCHING:
-            minutes = (now - since) / MINUTES
-            raise Told(f"{model} is being fetched already, for {minutes:.0f} min now. Wait for that; then it is there.")
-        fetches.put(model, (me, now))
+    mark = _marked(model)
     try:
         yield
     finally:
-        fetches.pop(model, None)
+        fetches.pop(mark, None)
+
+
+def _marked(model: str) -> str:
+    """Be the one who fetches a model; return under which mark that stands."""
+    me, now, mark = modal.current_input_id(), time.time(), model
+    while not fetches.put(mark, (me, now), skip_if_exists=True):
+        held = fetches.get(mark)
+        if held is None:
+            continue  # somebody is done with it this very moment
+        other, since = held
+        if other == me:  # the same input comes again, where its container was taken away
+            fetches.put(mark, (me, now))
+            break
+        if now - since < FETCHING:
+            minutes = max(0.0, now - since) / MINUTES
+            raise Told(f"{model} is being fetched already, for {minutes:.0f} min now. Wait for that; then it is there.")
+        mark = f"{mark} after {other}"  # nobody may fetch for so long; and of all who find that out, one comes after them
+    return mark
 
 
 @app.function(image=light, secrets=[chat])

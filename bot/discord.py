@@ -54,7 +54,7 @@ class Discord:
         api_url: str = API_URL,
     ) -> None:
         """Take the desk, which takes orders. Needs a running event loop."""
-        self.pace = Pace(STATUSES)
+        self._pace = Pace(STATUSES)
         self._key = VerifyKey(bytes.fromhex(public_key))
         self.client = Client(int(application_id), token, session, api_url=api_url, desk=desk)
         self.client.form = form
@@ -84,6 +84,10 @@ class Discord:
             return await answer.given()
         except TimeoutError:
             return _too_late(str(interaction.get("locale")))
+
+    def pace(self, _job: Job) -> Pace:
+        """Return how many statuses Discord bears, wherever they are."""
+        return self._pace
 
     def reply(self, job: Job, _notes: Notes) -> Reply:
         """Return the way back to the person who made this job: all its ways can be gone again without notes."""

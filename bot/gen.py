@@ -157,6 +157,10 @@ class Generator:
         """Make ready for a snapshot of this process and its GPU; drawing works afterwards as before."""
         fast.rest()
 
+    def check(self) -> None:
+        """Raise what is wrong with a device that does not compute; one that hangs never returns."""
+        torch.ones(1, device=self.device).sum().item()
+
     def generate(
         self,
         request: ImageRequest,

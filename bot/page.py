@@ -71,7 +71,7 @@ class Page:
         """Take the desk, which takes orders."""
         self._desk, self._store = desk, desk.store
         self._watchers: defaultdict[str, set[asyncio.Queue[Answer]]] = defaultdict(set)
-        self.pace = Pace(per_minute=1_000_000)  # the page is ours, and bears all there are
+        self._pace = Pace(per_minute=1_000_000)  # the page is ours, and bears all there are
         self._latest: dict[str, Answer] = {}  # of jobs under way, for those who come later
         self._presses = {
             Action.CANCEL: self._cancel,
@@ -116,6 +116,10 @@ class Page:
             self._watchers[job_id].discard(events)
             if not self._watchers[job_id]:
                 del self._watchers[job_id]
+
+    def pace(self, _job: Job) -> Pace:
+        """Return how many statuses it bears."""
+        return self._pace
 
     def reply(self, job: Job, notes: Notes) -> _Reply:
         """Return the way back to whoever watches this job."""

@@ -10,6 +10,7 @@ import asyncio
 import logging
 import re
 import secrets
+from collections import defaultdict
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
@@ -62,7 +63,7 @@ EVENTS: Final = ("app_mention", "message.im", "app_uninstalled", "tokens_revoked
 THIS: Final = "imagine_this"  # the shortcut of a message
 NEW: Final = "imagine_new"  # the shortcut from anywhere
 
-STATUSES: Final = 35  # a minute: Slack takes 50 edits and more, and the outcomes come first
+STATUSES: Final = 35  # a minute in one workspace: Slack takes 50 edits and more there, and the outcomes come first
 READING: Final = 1.0  # seconds to look up a workspace's token
 OPENING: Final = 1.5  # seconds for a form to open
 SAYING: Final = 0.8  # seconds for words to one person, by one way
@@ -95,7 +96,7 @@ class Slack:
         """Take the desk, which takes orders; with a client's id and secret, admins of any workspace may install the app."""
         self._verifier = SignatureVerifier(signing_secret)
         self._desk = desk
-        self.pace = Pace(STATUSES)
+        self._paces = defaultdict[str, Pace](lambda: Pace(STATUSES))  # of workspaces: as many as have installed us
         self._session = session
         self._tokens = Tokens(desk.store, given=token, are_kept=bool(client_id), session=session, api_url=api_url)
         self._people = People(self._tokens.client)
@@ -130,6 +131,10 @@ class Slack:
                 raise Stranger
         except UnicodeDecodeError:
             raise Stranger from None
+
+    def pace(self, job: Job) -> Pace:
+        """Return how many statuses the job's workspace bears."""
+        return self._paces[job.reply_to.get("team", "")]
 
     def reply(self, job: Job, notes: Notes) -> Reply:
         """Return the way back to the person who made this job."""

@@ -87,7 +87,8 @@ MAP: dict[str, tuple[set[str], set[str]]] = {
         {"uvicorn", "filelock", "platformdirs"},
     ),
     "__main__": (
-        EDGE | {"recipe", "deploy", "doctor", "gen", "local", "manifest", "platforms", "status", "store_local"},
+        EDGE
+        | {"recipe", "deploy", "doctor", "doctor.places", "gen", "local", "manifest", "platforms", "status", "store_local"},
         {"typer", "rich", "PIL"},
     ),
 }

@@ -31,5 +31,18 @@ def test_what_was_measured_is_on_a_gpu_that_has_a_price_and_of_a_model_that_is_t
     assert all(model in ROWS and gpu in cost.GPU for model, gpu in cost.SECONDS)
 
 
-def test_a_picture_costs_its_seconds_times_the_price() -> None:
-    assert cost._picture(0.001, 2.5) == ("2.50", "$2.50")
+@pytest.mark.parametrize(
+    ("measured", "cells"),
+    [
+        ({("sdxl", "L40S"): 2.5, ("sdxl", "H200"): 1.0}, ("2.50", "$2.50")),
+        ({("sdxl", "H200"): 1.0}, ("2.0 to 4.0, reckoned", "$2.00 to $4.00")),
+        ({}, ("not measured", "$1.00 × seconds per picture")),
+    ],
+)
+def test_a_picture_costs_its_seconds_times_the_price(
+    measured: dict[tuple[str, str], float], cells: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cost, "SECONDS", measured)
+    monkeypatch.setitem(cost.GPU, "L40S", 0.001)
+    monkeypatch.setattr(cost, "PEAKS", {"H200": (800, 4000), "L40S": (400, 1000)})
+    assert cost._picture("sdxl", "L40S") == cells

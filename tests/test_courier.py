@@ -32,13 +32,16 @@ class Board:
     is_announced = True
 
     def __init__(self) -> None:
-        self.pace = Pace(per_minute=1_000_000)
+        self._pace = Pace(per_minute=1_000_000)
         self.shown: list[Event] = []
         self.outcomes: list[Outcome] = []
         self.brought: list[bytes | Exception | None] = []
         self.deleted: list[Job] = []
         self.refuses_to_delete = False
         self.ways = (self.posted,)
+
+    def pace(self, _: Job) -> Pace:
+        return self._pace
 
     def reply(self, job: Job, _: Notes) -> Board:
         self.job = job

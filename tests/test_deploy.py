@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import os
 import pickle
+import re
 import shutil
 import subprocess
 import sys
 import threading
 import time
 import tomllib
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from importlib import metadata
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -20,7 +24,10 @@ from typing import TYPE_CHECKING, Any
 import modal
 import pytest
 from grpclib.exceptions import StreamTerminatedError
+from modal._runtime.gpu_memory_snapshot import SNAPSHOT_RESTORE_FAILED_EXIT_CODE
 from modal_proto import api_pb2 as pb
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 import bot
 from bot import deploy
@@ -33,7 +40,7 @@ from tests.conftest import until
 from tests.fakes.modal import ModalServer
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Mapping, Sequence
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterable, Mapping, Sequence
 
 ROOT = Path(__file__).parent.parent
 SECRETS = {"imagine-chat": dict.fromkeys(deploy.CHAT, "x")}
@@ -174,8 +181,8 @@ CHANGED = {  # what an admin changes in bot/deploy.py
 
 
 @pytest.fixture(scope="module")
-def changed(tmp_path_factory: pytest.TempPathFactory) -> Deployment:
-    """Deploy a copy with other constants."""
+def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a copy with other constants."""
     copy = tmp_path_factory.mktemp("copy")
     shutil.copytree(ROOT / "bot", copy / "bot", ignore=shutil.ignore_patterns("sketch", "__pycache__"))
     shutil.copy(ROOT / "pyproject.toml", copy)
@@ -185,6 +192,11 @@ def changed(tmp_path_factory: pytest.TempPathFactory) -> Deployment:
         assert text.count(old) == 1
         text = text.replace(old, new)
     file.write_text(text, "utf-8")
+    return copy
+
+
+@pytest.fixture(scope="module")
+def changed(copy: Path, tmp_path_factory: pytest.TempPathFactory) -> Deployment:
     return deployed(tmp_path_factory.mktemp("home"), cwd=copy)
 
 
@@ -196,6 +208,52 @@ def test_without_snapshots_each_container_loads_for_itself(changed: Deployment, 
     assert not generator.experimental_options
     assert generator.startup_timeout_secs == usual.startup_timeout_secs  # nothing else is another
     assert changed.function("web").checkpointing_enabled  # this has no GPU, and goes on as before
+
+
+STARTED = """
+import sys, threading
+from types import SimpleNamespace
+from bot import deploy
+from bot.request import Finished, compose
+
+class Model:
+    def __init__(self, row):
+        print("loaded", row.name, flush=True)
+    def warm(self): ...
+    def rest(self): ...
+    def check(self):
+        {check}
+    def generate(self, request, **more):
+        yield Finished((), 1.0)
+
+sys.modules["bot.gen"] = SimpleNamespace(Generator=Model)
+deploy.compiled = SimpleNamespace(commit=lambda: None)
+deploy.COMPUTING = 0.2
+print(*deploy.pool("sketch").generate.local(compose("a fox", model="sketch")))
+"""
+SOUND, BROKEN_GPU, SILENT_GPU = "pass", "raise RuntimeError('CUDA error: launch failure')", "threading.Event().wait()"
+
+
+def started(cwd: Path, check: str) -> subprocess.CompletedProcess[str]:
+    """Start a container of a generator as Modal does, and have it draw."""
+    command = [sys.executable, "-c", STARTED.format(check=check)]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False, timeout=60)  # noqa: S603
+
+
+@pytest.mark.parametrize("snapshot", [True, False])
+def test_a_container_loads_once_and_draws(copy: Path, snapshot: bool) -> None:
+    container = started(ROOT if snapshot else copy, SOUND)
+    assert container.returncode == 0, container.stderr
+    assert container.stdout == f"loaded sketch\n{DONE}\n"
+
+
+@pytest.mark.parametrize("snapshot", [True, False])
+@pytest.mark.parametrize("check", [BROKEN_GPU, SILENT_GPU])
+def test_a_container_whose_gpu_came_back_broken_ends_before_it_draws(copy: Path, snapshot: bool, check: str) -> None:
+    container = started(ROOT if snapshot else copy, check)
+    assert container.returncode == SNAPSHOT_RESTORE_FAILED_EXIT_CODE  # by which Modal knows to start one without
+    assert container.stdout == "loaded sketch\n"
+    assert "the GPU does not compute" in container.stderr
 
 
 @pytest.mark.parametrize("name", GENERATORS)
@@ -267,39 +325,63 @@ def test_the_default_may_be_used_by_anybody_and_is_there_without_a_token() -> No
     assert not default.gated
 
 
+def test_no_container_repeats_the_chance_of_the_snapshot_that_it_came_out_of() -> None:
+    called = {name for file in (ROOT / "bot").rglob("*.py") for name in re.findall(r"\brandom\.(\w+)", file.read_text("utf-8"))}
+    assert called <= {"Random", "SystemRandom"}  # one has the seed of a request, the other no state
+
+
 def test_everything_that_is_offered_is_in_the_table() -> None:
     assert set(deploy.OFFERED) <= ROWS.keys()
 
 
-def in_a_container(*absent: str) -> Any:
-    """Import what every container imports, where some libraries are not installed; return what it then has in memory."""
-    code = f"""
-import json, sys
-class Absent:
-    def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in {absent!r}:
-            raise ModuleNotFoundError(name)
-sys.meta_path.insert(0, Absent())
-import bot.deploy
-print(json.dumps(sorted(sys.modules)))
-"""
-    command = [sys.executable, "-c", code]
-    return json.loads(subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout)  # noqa: S603
+def installed_by(requirements: Iterable[str]) -> set[str]:
+    """Return the distributions that come with what is listed."""
+    found: set[str] = set()
+    ahead = list(requirements)
+    while ahead:
+        wanted = Requirement(ahead.pop())
+        name = canonicalize_name(wanted.name)
+        if name in found or (wanted.marker and not wanted.marker.evaluate({"extra": ""})):
+            continue
+        with suppress(metadata.PackageNotFoundError):
+            ahead += metadata.requires(name) or []
+            found.add(name)
+    return found
 
 
-HEAVY = ("torch", "diffusers", "transformers", "accelerate")
-LIGHT = ("fastapi", "slack_bolt", "slack_sdk", "discord", "nacl", "aiohttp.web")
-MACHINE = ("uvicorn", "platformdirs", "filelock", "typer", "rich", "yaml")
+def in_memory(code: str) -> set[str]:
+    """Run this in a process of its own; return the modules that it then has in memory."""
+    command = [sys.executable, "-c", f"{code}\nimport json, sys; print(json.dumps([*sys.modules]))"]
+    return set(json.loads(subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout))  # noqa: S603
 
 
-def test_the_doors_need_nothing_that_draws_nor_what_one_machine_needs() -> None:
-    loaded = in_a_container(*HEAVY, *MACHINE)
-    assert "bot.web" in loaded
-    assert "bot.store_modal" in loaded
+def in_a_container(requirements: Iterable[str], code: str) -> set[str]:
+    """Run this where nothing is installed but what an image has, and what Modal's own client brings along."""
+    own = installed_by(requirements)
+    clients = {name.partition(".")[0] for name in in_memory("import modal.experimental, modal._container_entrypoint")}
+    absent = {
+        name
+        for name, distributions in metadata.packages_distributions().items()
+        if name not in clients | {"bot"} and own.isdisjoint(map(canonicalize_name, distributions))
+    }
+    assert "pytest" in absent
+    return in_memory(f"""
+from importlib.machinery import PathFinder
+find = PathFinder.find_spec
+PathFinder.find_spec = staticmethod(lambda name, *more: None if name.partition(".")[0] in {absent!r} else find(name, *more))
+{code}
+""")
 
 
-def test_the_generator_needs_nothing_that_talks() -> None:
-    assert "bot.deploy" in in_a_container("fastapi", "slack_bolt", "slack_sdk", "discord", "nacl", *MACHINE)
+def test_the_doors_and_the_courier_need_nothing_but_what_their_image_has() -> None:
+    loaded = in_a_container(PROJECT["dependencies"], "import bot.deploy")
+    assert {"bot.web", "bot.courier", "bot.platforms", "bot.store_modal"} <= loaded
+
+
+def test_the_generator_needs_nothing_but_what_its_image_has() -> None:
+    loaded = in_a_container(PROJECT["optional-dependencies"]["gpu"], "import bot.deploy; from bot import gen")
+    assert {"bot.deploy", "bot.gen", "torch"} <= loaded
+    assert not loaded & {"fastapi", "slack_bolt", "slack_sdk", "discord", "nacl"}
 
 
 def test_nobody_but_modal_imports_modal() -> None:
@@ -640,7 +722,7 @@ class Patient:
     def warm(self) -> None:
         """Be warm."""
 
-    rest = warm
+    rest = check = warm
 
 
 @dataclass
@@ -741,7 +823,7 @@ class Unsound:
     def warm(self) -> None:
         """Be warm."""
 
-    rest = warm
+    rest = check = warm
 
 
 def test_a_container_whose_gpu_is_broken_takes_no_more_drawings(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -775,6 +857,58 @@ async def test_a_model_is_never_fetched_by_two_at_a_time(tmp_path: Path) -> None
         said, _ = await process.communicate()
         assert await fetches.get.aio("sketch")  # it is still the other's
     assert said.decode() == "sketch is being fetched already, for 1 min now. Wait for that; then it is there.\n"
+
+
+async def test_what_the_hub_says_instead_of_handing_out_weights_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError("403 Forbidden: you have not agreed to the terms")
+
+    monkeypatch.setattr("bot.gen.fetch", refuse)
+    async with ModalServer() as server, server.client() as client:
+        kept = modal.Dict.from_name("fetches", create_if_missing=True, client=client)
+        monkeypatch.setattr(deploy, "fetches", kept)
+        with pytest.raises(Told, match="The hub did not hand out flux-dev: 403 Forbidden"):
+            await asyncio.to_thread(deploy.fetch.local, "flux-dev")
+        assert await kept.get.aio("flux-dev") is None  # the next one may try
+
+
+class AtOnce:
+    """A dictionary whose first two readers have both read before either goes on."""
+
+    def __init__(self, inner: modal.Dict) -> None:
+        self.put, self.pop, self._inner = inner.put, inner.pop, inner
+        self._both = threading.Barrier(2)
+        self._reads = itertools.count()
+
+    def get(self, key: str, default: object = None) -> object:
+        found = self._inner.get(key, default)
+        if next(self._reads) < 2:
+            self._both.wait(30)
+        return found
+
+
+async def test_of_two_who_find_that_a_fetch_has_died_one_fetches(monkeypatch: pytest.MonkeyPatch) -> None:
+    fetching, done = [], threading.Event()
+
+    def fetch() -> None:
+        with deploy._alone("sdxl"):
+            fetching.append(threading.get_ident())
+            done.wait(30)
+
+    async with ModalServer() as server, server.client() as client:
+        kept = modal.Dict.from_name("fetches", create_if_missing=True, client=client)
+        await kept.put.aio("sdxl", ("in-dead", time.time() - deploy.FETCHING - 1))
+        monkeypatch.setattr(deploy, "fetches", AtOnce(kept))
+        monkeypatch.setattr(modal, "current_input_id", lambda: f"in-{threading.get_ident()}")
+        both = [asyncio.create_task(asyncio.to_thread(fetch)) for _ in range(2)]
+        (turned_away,), (at_it,) = await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED, timeout=30)
+        with pytest.raises(Told, match="sdxl is being fetched already, for 0 min now"):
+            await turned_away
+        done.set()
+        await at_it
+        assert len(fetching) == 1
+        await asyncio.to_thread(fetch)  # and the next one may, though the mark of the dead is still there
+    assert len(fetching) == 2
 
 
 def test_a_container_that_started_before_the_weights_were_there_draws_once_they_are(

@@ -309,13 +309,17 @@ async def test_what_waits_for_a_gpu_is_cancelled_and_what_is_drawn_is_not(cloud:
     assert len(posted(slack)) == 1
 
 
-async def test_a_second_deployment_loses_nothing(cloud: Cloud, slack: SlackServer) -> None:
+async def test_a_second_deployment_loses_nothing_and_old_buttons_work(cloud: Cloud, slack: SlackServer) -> None:
+    await slack.command(cloud.url, "a green frog --steps 1", patience=PATIENCE)
+    await until(lambda: any("Redraw" in message.labels for message in slack.messages), PATIENCE)
+    [old] = [message for message in slack.messages if "Redraw" in message.labels]
     await slack.command(cloud.url, SLOW)
     await until(lambda: drawing(slack), PATIENCE)
     await cloud.modal("deploy", "-m", "bot")
     ack = await slack.command(cloud.url, "a blue whale --steps 1", patience=PATIENCE)
     assert ack.status == 200
-    await until(lambda: len(posted(slack)) == 2, 2 * PATIENCE)
+    await slack.click(cloud.url, old, "Redraw")
+    await until(lambda: len(posted(slack)) == 4, 2 * PATIENCE)
 
 
 async def test_what_is_deployed_draws_for_a_terminal_too(cloud: Cloud, tmp_path: Path) -> None:

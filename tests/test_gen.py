@@ -398,6 +398,13 @@ def test_in_company_all_leave_and_stop_when_they_like(generator: Generator, pass
     assert generator._worker is None or not generator._schedule
 
 
+def test_a_device_that_does_not_compute_is_found(generator: Generator, monkeypatch: pytest.MonkeyPatch) -> None:
+    generator.check()
+    monkeypatch.setattr(generator, "device", "meta")  # which has shapes, and no numbers
+    with pytest.raises(RuntimeError):
+        generator.check()
+
+
 def test_two_who_draw_at_once_do_not_disturb_each_other(generator: Generator) -> None:
     requests = [small(), small(prompt="a blue whale", seed=9)]
     expected = [draw(generator, request) for request in requests]

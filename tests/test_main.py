@@ -336,6 +336,18 @@ def test_a_manifest_holds_the_address_it_is_given() -> None:
     assert slash["url"] == "https://imagine.example.com/slack/events"
 
 
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("imagine.example.com", "--url takes the bot's bare address."),
+        ("https://imagine.example.com/slack/events", "--url takes the bot's bare address."),
+        ("http://imagine.example.com", "--url is not https"),
+    ],
+)
+def test_an_address_that_slack_would_not_take_goes_into_no_manifest(url: str, words: str) -> None:
+    assert words in told("manifest", "slack", "--url", url)
+
+
 @pytest.mark.parametrize("arguments", [("manifest", "teams"), ("draw",), ("fly",), ("draw", "a fox", "--batch-size", "0")])
 def test_a_command_that_is_typed_wrong_ends_with_status_2(arguments: tuple[str, ...]) -> None:
     result = run(*arguments)

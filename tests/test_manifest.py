@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -83,6 +84,7 @@ def test_slacks_limits_are_kept() -> None:
     (slash,) = made["features"]["slash_commands"]
     assert len(made["display_information"]["name"]) <= 35
     assert len(made["display_information"]["description"]) <= 140
+    assert re.fullmatch("#[0-9a-f]{6}", made["display_information"]["background_color"])
     assert len(slash["command"]) <= 32
     assert len(slash["description"]) <= 2000
     assert len(slash["usage_hint"]) <= 1000
@@ -165,16 +167,34 @@ def test_a_command_is_there_in_servers_and_in_private_for_servers_and_for_people
     assert set(made["integration_types"]) == {FOR_SERVERS, FOR_PEOPLE}
 
 
-@pytest.mark.skipif(bool(lacking := schemas.missing(schemas.SLACK_MANIFEST)), reason=lacking or "")
-def test_slacks_own_schema_takes_the_manifest() -> None:
+WRONG: dict[str, Callable[[dict[str, Any]], object]] = {  # which Slack would not take
+    "a name that is too long": lambda made: made["display_information"].update(name="imagine " * 5),
+    "a command without its slash": lambda made: made["features"]["slash_commands"][0].update(command="imagine"),
+    "an address without a scheme": lambda made: made["features"]["slash_commands"][0].update(url="imagine.example.com"),
+    "a shortcut of another kind": lambda made: made["features"]["shortcuts"][0].update(type="channel"),
+    "a way back that is no list": lambda made: made["oauth_config"].update(redirect_urls="https://imagine.example.com"),
+    "a scope by another name": lambda made: made["oauth_config"]["scopes"].update(robot=["commands"]),
+    "a setting by another name": lambda made: made["settings"].update(socket_mode=False),
+}
+with_manifests = pytest.mark.skipif(bool(schemas.missing_manifest()), reason=schemas.missing_manifest() or "")
+
+
+@with_manifests
+@pytest.mark.parametrize("url", [None, "https://imagine.example.com/", f"https://{'imagine-' * 20}.modal.run"])
+def test_slacks_own_schema_takes_what_is_pasted(url: str | None) -> None:
     check = schemas.slack_manifest()
-    assert check is not None
-    for url in (manifest.PLACEHOLDER, f"https://{'imagine-' * 20}.modal.run"):
-        made = manifest.for_slack(url)
-        assert check(made) is None
-        assert check(made | {"settings": {"socket_mode": False}}) is not None  # it is strict about names,
-    made["features"]["slash_commands"][0]["command"] = "imagine"
-    assert check(made) is not None  # and about what they hold
+    assert check
+    pasted = PRINTED["slack.yaml"] if url is None else manifest.as_yaml(manifest.for_slack(url))
+    assert check(yaml.safe_load(pasted)) is None
+
+
+@with_manifests
+@pytest.mark.parametrize("mistake", WRONG)
+def test_slacks_own_schema_would_not_take_a_mistake(mistake: str) -> None:
+    check, made = schemas.slack_manifest(), manifest.for_slack()
+    assert check
+    WRONG[mistake](made)
+    assert check(made) is not None
 
 
 @pytest.mark.skipif(bool(schemas.missing()), reason=schemas.missing() or "")

@@ -20,7 +20,7 @@ import pytest
 from bot import manifest, platforms, slack_install
 from bot import slack as slack_platform
 from bot.errors import Told
-from bot.request import compose
+from bot.request import Job, compose
 from bot.slack_tokens import Tokens
 from bot.store_local import LocalStore
 from tests.conftest import environment, serving, until
@@ -184,15 +184,33 @@ async def test_an_organisation_is_forgotten_whose_removal_names_no_workspace(ser
     assert NOT_INSTALLED in ack.message.plain
 
 
+async def platform(slack: SlackServer, folder: Path) -> slack_platform.Slack:
+    async with LocalStore(folder) as store, aiohttp.ClientSession() as session:
+        desk: Any = SimpleNamespace(store=store)
+        oauth = {"client_id": slack.consent.client_id, "client_secret": slack.consent.client_secret}
+        return slack_platform.Slack(signing_secret="s", token="", session=session, desk=desk, api_url=slack.url, **oauth)
+
+
+async def test_a_workspace_where_many_draw_leaves_the_others_their_statuses(
+    slack: SlackServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(slack_platform, "STATUSES", 0)  # a minute: there is what there is at the beginning
+    app, request = await platform(slack, tmp_path), compose("a fox", model="sketch")
+    here, there = (
+        Job(claim=team, request=request, platform="slack", person=f"slack:{team}:U1", reply_to={"team": team})
+        for team in ("T1", "T2")
+    )
+    while app.pace(here).take(reserve=0):
+        pass
+    assert app.pace(there).take(reserve=0)
+
+
 async def test_bolt_makes_no_flow_of_its_own_of_the_environment(
     environ: dict[str, str], tmp_path: Path, slack: SlackServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO")
     assert environ["SLACK_CLIENT_ID"] == os.environ["SLACK_CLIENT_ID"]
-    async with LocalStore(tmp_path) as store, aiohttp.ClientSession() as session:
-        desk: Any = SimpleNamespace(store=store)
-        oauth = {"client_id": slack.consent.client_id, "client_secret": slack.consent.client_secret}
-        app = slack_platform.Slack(signing_secret="s", token="", session=session, desk=desk, api_url=slack.url, **oauth)
+    app = await platform(slack, tmp_path)
     assert app.app.oauth_flow is app.installing
     assert isinstance(app.app.installation_store, Tokens)
     assert [record.getMessage() for record in caplog.records if "slack_bolt" in record.name] == []

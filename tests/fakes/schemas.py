@@ -1,8 +1,7 @@
 """Check payloads against the platforms' own published schemas, where `IMAGINE_SPECS` names a folder with them.
 
 The folder holds `discord-openapi.json` (https://github.com/discord/discord-api-spec), `slack-message.schema.json`,
-`slack-view.schema.json`, and `slack-manifest.schema.json` (schemas/manifest.schema.2.0.0.json of
-https://github.com/slackapi/manifest-schema).
+`slack-view.schema.json`, and, where somebody has put it there, `slack-manifest.schema.json` (`MANIFESTS` below).
 Three adjustments make Discord's document a strict validator: objects are closed, or typos pass; whole numbers are
 accepted as ids, because discord.py sends them; `tts`, `nsfw` and an embed's `flags` are allowed, because discord.py sends
 those too.
@@ -20,16 +19,23 @@ from jsonschema import Draft202012Validator, exceptions, validators  # type: ign
 Check = Callable[[object], str | None]  # a payload's first mistake, in words
 
 SLACK_MANIFEST = "slack-manifest.schema.json"
+# A manifest that names no version is of the first, as Slack's manifest.schema.json beside it says; ours names none.
+MANIFESTS = "https://raw.githubusercontent.com/slackapi/manifest-schema/main/schemas/manifest.schema.1.0.0.json"
 # What discord.py sends beside what, and of which kind it is.
 SENT_TOO = (("content", "tts", "boolean"), ("default_member_permissions", "nsfw", "boolean"), ("thumbnail", "flags", "integer"))
 CHOICES = ("oneOf", "anyOf")
 
 
-def missing(filename: str = "") -> str | None:
-    """Say why nothing is checked, if nothing is; or why what that one file describes is not."""
-    if not (folder := _folder()):
-        return "IMAGINE_SPECS names no folder with the platforms' schemas"
-    return None if (Path(folder) / filename).exists() else f"the folder that IMAGINE_SPECS names has no {filename}"
+def missing() -> str | None:
+    """Say why nothing is checked, if nothing is."""
+    return None if _folder() else "IMAGINE_SPECS names no folder with the platforms' schemas"
+
+
+def missing_manifest() -> str | None:
+    """Say why no manifest of Slack's is checked, if none is."""
+    if (folder := _folder()) and (Path(folder) / SLACK_MANIFEST).exists():
+        return None
+    return missing() or f"the folder that IMAGINE_SPECS names has no {SLACK_MANIFEST}: save {MANIFESTS} there under that name"
 
 
 def slack_message() -> Check | None:
