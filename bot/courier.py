@@ -464,5 +464,7 @@ def summary(outcome: Outcome) -> str:
     """Say in one line how the pictures were made, or why there are none."""
     if outcome.reason:
         return outcome.reason
-    seconds = "" if outcome.seconds is None else f" · {outcome.seconds:.1f} s"
-    return settings(outcome.job.request, outcome.job.language) + seconds
+    language, parts = outcome.job.language, [settings(outcome.job.request, outcome.job.language)]
+    if outcome.seconds is not None:
+        parts.append(say(language, "{seconds:.1f} s", seconds=outcome.seconds))
+    return " · ".join(parts)

@@ -349,4 +349,4 @@ def test_how_far_it_is_is_said_in_the_persons_language(event: Event, english: st
 
 def test_the_line_under_a_picture_is_in_the_persons_language() -> None:
     outcome = Outcome(job=a_job(language="de"), pictures=[], seconds=1.26)
-    assert summary(outcome) == "256×256 · 4 Schritte · Guidance 1 · Seed 7 · sketch · 1.3 s"
+    assert summary(outcome) == "256×256 · 4 Schritte · Guidance 1 · Seed 7 · sketch · 1,3 s"
