@@ -1069,6 +1069,19 @@ async def test_among_people_it_works_as_in_a_server(kind: ChannelType, house: Ho
     assert message.deleted
 
 
+@pytest.mark.parametrize("kind", [kind for kind in ChannelType if kind not in {ChannelType.DM, ChannelType.GROUP_DM}])
+async def test_in_a_thread_and_wherever_else_in_a_server_it_works_as_in_a_channel(kind: ChannelType, house: House) -> None:
+    channel = house.discord.add_channel(type=kind, guild_id=house.discord.guild)
+    message = await house.imagine(channel=channel)
+    assert (await house.press(message, "Redraw")).channel_id == channel.id
+    opened = await house.click(message, "Edit")
+    assert (await house.outcome(await house.discord.submit(house.url, opened))).channel_id == channel.id
+    assert (await house.discord.choose(house.url, message)).modal
+    await house.click(message, "Delete")
+    await house.idle()
+    assert message.deleted
+
+
 # Languages
 
 
