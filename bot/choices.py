@@ -1,7 +1,8 @@
 """What a prompt leaves open: `{red, blue}` is each of them in turn, `__animal__` one out of a list, chosen by the seed.
 
 `{a fox, asleep | an owl}`: where there is a bar between braces, it stands between the choices, and commas are just commas.
-Lists are the admin's, and their words may name lists. A backslash before `{` or `__` keeps it as it is.
+`{a fox {asleep, awake}, an owl}`: a choice may hold another one. Lists are the admin's, and their words may name lists. A
+backslash before `{` or `__` keeps it as it is.
 """
 
 from __future__ import annotations
@@ -17,15 +18,16 @@ from bot.errors import BadRequest
 from bot.request import MAX_PICTURES, PROMPT_LIMIT
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping, Sequence
+
+    _Part = str | list[str]  # a mark, or all that can stand there
 
 VARIABLE: Final = "IMAGINE_WILDCARDS"  # animal: fox, cat, owl; place: beach, city
 MOST: Final = 1000  # prompts that are written out at all, before anything is said of them
 DEEPEST: Final = 5  # lists within lists: one that names itself would have no end
 
 NAME: Final = r"[^\W_]+"  # of a list
-_CHOICE: Final = re.compile(r"(?<!\\)\{([^{}]*)\}")
-_OPEN: Final = re.compile(r"(?<!\\)\{[^{}]*$")
+_MARKS: Final = re.compile(r"((?<!\\)\{|[},|])")
 _LIST: Final = re.compile(rf"(?<!\\)__({NAME})__")
 _KEEP: Final = re.compile(r"(?<!\\)\\*(?:\{|__)")
 _KEPT: Final = re.compile(r"(?<!\\)\\+(?:\{|__)")
@@ -33,22 +35,58 @@ _KEPT: Final = re.compile(r"(?<!\\)\\+(?:\{|__)")
 
 def prompts_in(prompt: str) -> list[str]:
     """Write a prompt out for every choice in its braces, each once."""
-    parts = _CHOICE.split(prompt)  # what stands between, and what is chosen from, by turns
-    choices = [_choices(part) if index % 2 else [part] for index, part in enumerate(parts)]
-    if math.prod(map(len, choices)) > MOST:
-        raise BadRequest("That is too many choices in {{…}}: {limit} pictures fit one message.", limit=MAX_PICTURES)
-    return list(dict.fromkeys("".join(words) for words in itertools.product(*choices)))
-
-
-def _choices(between: str) -> list[str]:
-    """Return what stands between braces, one by one; braces around a single thing are just braces."""
-    mark = "|" if "|" in between else ","
-    return [words.strip() for words in between.split(mark)] if mark in between else [f"{{{between}}}"]
+    return list(dict.fromkeys(_combined(_flat(_nested(prompt)))))
 
 
 def is_open(prompt: str) -> bool:
     """Return whether a brace is still to be closed at its end."""
-    return _OPEN.search(prompt) is not None
+    depth = 0
+    for mark in _MARKS.findall(prompt):
+        depth = max(0, depth + {"{": 1, "}": -1}.get(mark, 0))
+    return depth > 0
+
+
+def _nested(prompt: str) -> list[list[_Part]]:
+    """Read a prompt: what stands in no brace, and in each of those that are still open at its end, one in another."""
+    levels: list[list[_Part]] = [[]]
+    for index, part in enumerate(_MARKS.split(prompt)):
+        is_mark = index % 2 == 1
+        if is_mark and part == "{":
+            levels.append([])
+        elif is_mark and part == "}" and len(levels) > 1:
+            between = levels.pop()
+            levels[-1].append(_chosen(between))
+        else:
+            levels[-1].append(part if is_mark else [part])
+    return levels
+
+
+def _flat(levels: Sequence[list[_Part]]) -> list[_Part]:
+    """Take a brace that is never closed for a mere brace."""
+    first, *others = levels
+    return [*first, *(part for level in others for part in ("{", *level))]
+
+
+def _chosen(between: list[_Part]) -> list[str]:
+    """Return all that can stand for what is between two braces; braces around a single thing are just braces."""
+    mark = "|" if "|" in between else ","
+    if mark not in between:
+        return _combined(["{", *between, "}"])
+    choices: list[list[_Part]] = [[]]
+    for part in between:
+        if part == mark:
+            choices.append([])
+        else:
+            choices[-1].append(part)
+    return [words.strip() for choice in choices for words in _combined(choice)]
+
+
+def _combined(parts: Iterable[_Part]) -> list[str]:
+    """Write out all that parts can be together: a mark is itself, and of words one or the other."""
+    ways = [[part] if isinstance(part, str) else part for part in parts]
+    if math.prod(map(len, ways)) > MOST:
+        raise BadRequest("That is too many choices in {{…}}: {limit} pictures fit one message.", limit=MAX_PICTURES)
+    return ["".join(words) for words in itertools.product(*ways)]
 
 
 def has_lists(prompt: str) -> bool:

@@ -169,7 +169,7 @@ class Courier:
     async def _outcome(self, job: Job, reply: Reply, notes: Notes) -> Outcome:
         """Draw the pictures, or find them drawn already."""
         if notes.get("attempts") and (kept := await self._store.pictures(job.id)):
-            return Outcome(job=job, pictures=kept)
+            return Outcome(job=job, pictures=kept, seconds=notes.get("seconds"))
         status, before = _Status(reply, self._platforms[job.platform].pace(job)), notes.get("attempts") or 0
         status.announce()
         try:
@@ -191,7 +191,7 @@ class Courier:
                     seconds += event.seconds
                 else:
                     status.show(event)
-        await self._store.keep(job.id, pictures)
+        await asyncio.gather(self._store.keep(job.id, pictures), notes.set("seconds", seconds))
         return Outcome(job=job, pictures=pictures, seconds=seconds)
 
     async def _events(self, job: Job, reply: Reply, notes: Notes) -> AsyncGenerator[Event, None]:
@@ -464,5 +464,7 @@ def summary(outcome: Outcome) -> str:
     """Say in one line how the pictures were made, or why there are none."""
     if outcome.reason:
         return outcome.reason
-    seconds = "" if outcome.seconds is None else f" · {outcome.seconds:.1f} s"
-    return settings(outcome.job.request, outcome.job.language) + seconds
+    language, parts = outcome.job.language, [settings(outcome.job.request, outcome.job.language)]
+    if outcome.seconds is not None:
+        parts.append(say(language, "{seconds:.1f} s", seconds=outcome.seconds))
+    return " · ".join(parts)

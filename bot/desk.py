@@ -32,7 +32,8 @@ T = TypeVar("T")
 log: Final = logging.getLogger(__name__)
 
 # Seconds, and all of it together no more than the deadline of whoever asks.
-RECALL: Final = 0.4  # to find something out; without somebody's defaults, theirs is a plain command
+RECALL: Final = 0.4  # to find out what can be done without: without somebody's defaults, theirs is a plain command
+REMEMBER: Final = 1.5  # to find out, or write down, what nothing can be done without
 HAND_OVER: Final = 1.5  # to write a job down before we say that we could not
 TAKE_BACK: Final = 0.25  # to write down that nobody waits for it, once the deadline is past
 DOUBLE: Final = 2  # seconds: the same button pressed twice within is pressed once
@@ -147,7 +148,7 @@ class Desk:
 
     async def defaults(self, caller: Caller) -> dict[str, str]:
         """Return the flags that serve where a person's commands lack them; none where that cannot be found out at once."""
-        found = await attempt(self.remembered(caller))
+        found = await attempt(_within(left(RECALL), self.remembered(caller)))
         if isinstance(found, Exception):
             log.warning("the defaults of %s were not found: %r", caller.person, found)
             return {}
@@ -319,7 +320,7 @@ class Desk:
 
     async def _soon(self, answer: Awaitable[T]) -> T:
         """Wait for the store's answer as long as somebody who has pressed a button can."""
-        found = await attempt(_within(left(RECALL), answer))
+        found = await attempt(_within(left(REMEMBER), answer))
         if isinstance(found, Exception):
             raise NotTaken from found
         return found

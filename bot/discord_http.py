@@ -96,6 +96,8 @@ class Client(discord.Client):
         async_context.set(answer)
         if payload.get("guild_id") and "member" not in payload:  # the library would look for the person nowhere else
             payload = {key: value for key, value in payload.items() if key not in {"guild_id", "guild"}}
+        if payload.get("guild_id"):
+            payload = _in_a_text_channel(payload)
         if payload["type"] == InteractionType.MESSAGE_COMPONENT:
             payload = _with_its_button(payload)
         if payload["type"] == InteractionType.MODAL_SUBMIT:
@@ -110,6 +112,15 @@ class Client(discord.Client):
         form = self.form(data["custom_id"], interaction.locale)
         task = form._dispatch_submit(interaction, data["components"], data.get("resolved", {}))
         self._connection._view_store.add_task(task)
+
+
+def _in_a_text_channel(payload: dict[str, Any]) -> dict[str, Any]:
+    """Take a thread, a voice channel and whatever else a server has for a text channel, which serves us as well.
+
+    The library wants to know all that each of them has, and Discord tells only a part of it.
+    """
+    plain = {"type": discord.ChannelType.text.value, "name": "", "position": 0}
+    return {**payload, "channel": {"id": payload["channel"]["id"], **plain}}
 
 
 def _with_its_button(press: dict[str, Any]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -20,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import numpy as np
 import torch
 from diffusers.pipelines.flux.pipeline_flux import calculate_shift
+from diffusers.utils.torch_utils import randn_tensor
 from PIL import Image, ImageOps
 
 from bot.steps import Row
@@ -62,6 +64,7 @@ class Drawing(Row):
     scheduler: Any
     timesteps: Any  # a tensor on the CPU
     chance: torch.Generator  # of its seed
+    others: Sequence[tuple[torch.Generator, float]]  # of its variations' seeds, and how far to go towards each
     noise: Future[torch.Tensor] | None = None  # of the beginning, where that needs nothing else
     extra: dict[str, Any] = field(default_factory=dict)  # what its scheduler's `step` wants besides
     latents: Any = None  # None until `begin`
@@ -131,6 +134,7 @@ class Family:
             scheduler=scheduler,
             timesteps=scheduler.timesteps[skipped:],
             chance=torch.Generator().manual_seed(request.seed),
+            others=[(torch.Generator().manual_seed(seed), share) for seed, share in request.variations],
         )
 
     def begin(self, drawing: Drawing) -> None:
@@ -147,9 +151,9 @@ class Family:
             drawing.latents = self._pack(noise * getattr(drawing.scheduler, "init_noise_sigma", 1.0))
         drawing.image = drawing.noise = None
         if "generator" in inspect.signature(drawing.scheduler.step).parameters:
-            # A scheduler that adds noise at every step forgets the first one: its variations differ in the later ones.
-            varied = torch.Generator().manual_seed(request.variation_seed) if request.variation_strength else drawing.chance
-            drawing.extra["generator"] = varied
+            # A scheduler that adds noise at every step forgets the first one: its variations go as far in each.
+            drawing.extra["generator"] = _Between(drawing) if drawing.others else drawing.chance
+            sys.modules[type(drawing.scheduler).__module__].__dict__["randn_tensor"] = _drawn
 
     # A step
 
@@ -248,13 +252,7 @@ class Family:
 
     def _noise(self, drawing: Drawing) -> torch.Tensor:
         """Draw the first noise: the one of the seed; for each variation, go some way from there to the one of its own seed."""
-        request = drawing.request
-        dtype = self.latent_dtype or self.dtype
-        noise = torch.randn(self._size(drawing.shape), generator=drawing.chance, dtype=dtype)
-        for seed, strength in request.variations:
-            other = torch.Generator().manual_seed(seed)
-            noise = slerp(noise, torch.randn(noise.shape, generator=other, dtype=dtype), strength)
-        return noise
+        return _Between(drawing).drawn(self._size(drawing.shape), dtype=self.latent_dtype or self.dtype)
 
     def _mix(self, drawing: Drawing, start: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
         """Put as much noise over the picture to start from as the first step takes away."""
@@ -504,6 +502,26 @@ FAMILIES: Final[dict[str, type[Family]]] = {
     "FluxPipeline": Flux,
     "ZImagePipeline": ZImage,
 }
+
+
+class _Between:
+    """What noise is drawn with where it lies between those of several seeds: of the picture's own, and of its variations."""
+
+    def __init__(self, drawing: Drawing) -> None:
+        self._own, self._others = drawing.chance, drawing.others
+
+    def drawn(self, shape: Any, **how: Any) -> torch.Tensor:
+        noise: torch.Tensor = randn_tensor(shape, generator=self._own, **how)
+        for other, share in self._others:
+            noise = slerp(noise, randn_tensor(shape, generator=other, **how), share)
+        return noise
+
+
+def _drawn(shape: Any, generator: Any = None, **how: Any) -> torch.Tensor:
+    """Draw noise as schedulers do, whose own way to it takes nothing but torch's generators."""
+    if isinstance(generator, _Between):
+        return generator.drawn(shape, **how)
+    return randn_tensor(shape, generator=generator, **how)  # type: ignore[no-any-return]
 
 
 def slerp(one: torch.Tensor, other: torch.Tensor, share: float) -> torch.Tensor:

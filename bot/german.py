@@ -46,6 +46,7 @@ TEXTS: Final[dict[str, str]] = {
     "step {index} of {total}": "Schritt {index} von {total}",
     "getting ready": "wird vorbereitet",
     "about {seconds:.0f} s": "etwa {seconds:.0f} s",
+    "{seconds:.1f} s": "{seconds:.1f} s",
     # The settings under a picture
     "{steps} steps": "{steps} Schritte",
     "guidance {guidance:g}": "Guidance {guidance:g}",

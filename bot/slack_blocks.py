@@ -198,7 +198,7 @@ def _press(button: Mapping[str, Any]) -> Press | None:
 def _pack(requests: Iterable[ImageRequest]) -> str:
     usual = {each.name: each.default for each in fields(ImageRequest) if each.default is not MISSING}
     short = [{name: held for name, held in asdict(each).items() if usual.get(name, MISSING) != held} for each in requests]
-    packed = json.dumps(short, ensure_ascii=False, separators=(",", ":"))
+    packed = json.dumps(short, separators=(",", ":"))  # in ASCII, whose characters nobody counts in another way
     if len(packed) <= VALUE:
         return packed
     return base64.b64encode(zlib.compress(packed.encode(), 9)).decode()

@@ -214,8 +214,8 @@ class _Words:
 
     def shapes(self, flags: Mapping[str, str]) -> list[tuple[str, str]]:
         sized = [(f"size {flags['size']}", flags["size"].replace("x", "×"))] if "size" in flags else []
-        named = {*command.SHAPES, flags.get("ar", command.SHAPES[0])}
-        shapes = [(f"ar {shape}", shape) for shape in sorted(named, key=lambda shape: shape not in command.SHAPES)]
+        named = dict.fromkeys([*command.SHAPES, flags.get("ar", command.SHAPES[0])])
+        shapes = [(f"ar {shape}", shape) for shape in named]
         return [(NONE, self.say(Phrase("as the model likes it"))), *sized, *shapes]
 
 

@@ -48,7 +48,9 @@ TRY_AGAIN: Final = {
     "request_timeout",
     "team_added_to_org",
 }
-TOO_LONG: Final = {"msg_blocks_too_long", "msg_too_long"}
+# What Slack says of a message that has too much in it. It does not say how it counts characters: of an emoji's four bytes, it
+# may make one or two, and call an alt text of a thousand of them invalid.
+TOO_LONG: Final = {"msg_blocks_too_long", "msg_too_long", "invalid_blocks"}
 NOT_INSTALLED: Final = "not_installed"  # our own word, where Slack was not asked
 GONE: Final = {"message_not_found", "file_not_found", "file_deleted"}
 DRAWING: Final = Phrase("Drawing · {how}")

@@ -17,10 +17,13 @@ from bot.texts import Phrase
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
+    from PIL import Image
+
 LARGEST: Final = 20_000_000  # bytes
 MOST_PIXELS: Final = 50_000_000  # what a good telephone makes; a small file can claim to have many more
 SIDE: Final = 2048  # pixels: no model starts from more
 FORMATS: Final = ("PNG", "JPEG", "WEBP", "GIF")
+ORIENTATION: Final = 0x0112  # the field of EXIF that says which way is up
 TYPES: Final = frozenset(f"image/{each.lower()}" for each in FORMATS)
 CHUNK: Final = 2**16  # bytes
 
@@ -70,7 +73,7 @@ async def vetted(content: bytes) -> bytes:
 
 def vet(content: bytes) -> bytes:
     """Return a picture as a plain PNG of at most `SIDE` pixels a side: upright, on white, with nothing else in it."""
-    from PIL import Image, ImageOps  # the doors open without it
+    from PIL import Image  # the doors open without it
 
     try:
         with Image.open(io.BytesIO(content), formats=FORMATS) as image:
@@ -78,10 +81,32 @@ def vet(content: bytes) -> bytes:
                 raise BadRequest("That picture is too large: {limit} megapixels is the most.", limit=MOST_PIXELS // 10**6)
             image.draft("RGB", (SIDE, SIDE))  # a JPEG is read no larger than it is needed
             image.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
-            upright = ImageOps.exif_transpose(image).convert("RGBA")
+            upright = _upright(_eight_bits(image)).convert("RGBA")
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise BadRequest(NOT_READABLE) from error
     white = Image.new("RGBA", upright.size, "white")
     buffer = io.BytesIO()
     Image.alpha_composite(white, upright).convert("RGB").save(buffer, "PNG", compress_level=1)
     return buffer.getvalue()
+
+
+def _eight_bits(image: Image.Image) -> Image.Image:
+    """Return a grey picture of 16 bits as one of 8, which Pillow would make white instead."""
+    return image.point(lambda grey: grey / 256).convert("L") if image.mode.startswith("I") else image
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """Turn a picture as its camera says. Pillow's own way writes all that the camera said anew, which can fail."""
+    from PIL import Image
+
+    turns = {
+        2: Image.Transpose.FLIP_LEFT_RIGHT,
+        3: Image.Transpose.ROTATE_180,
+        4: Image.Transpose.FLIP_TOP_BOTTOM,
+        5: Image.Transpose.TRANSPOSE,
+        6: Image.Transpose.ROTATE_270,
+        7: Image.Transpose.TRANSVERSE,
+        8: Image.Transpose.ROTATE_90,
+    }
+    turn = turns.get(image.getexif().get(ORIENTATION, 1))
+    return image if turn is None else image.transpose(turn)

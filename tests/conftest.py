@@ -133,7 +133,7 @@ async def service(tmp_path: Path, slack: SlackServer, discord: DiscordServer) ->
         yield running
 
 
-async def until(true: Callable[[], object], seconds: float = 10) -> None:
+async def until(true: Callable[[], object], seconds: float = 30) -> None:
     """Wait until something holds, or fail."""
     deadline = asyncio.get_running_loop().time() + seconds
     while not true():

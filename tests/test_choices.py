@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 
 import pytest
 from hypothesis import example, given, settings
@@ -50,6 +51,28 @@ def test_the_words_of_a_list_may_name_another(monkeypatch: pytest.MonkeyPatch) -
     assert choices.filled(r"\__scene__", 7) == "__scene__"
 
 
+@pytest.mark.parametrize(
+    ("prompt", "made"),
+    [
+        ("a {red,{blue,green}} fox", ["a red fox", "a blue fox", "a green fox"]),
+        ("{fox {asleep,awake}|owl {in snow,in rain}}", ["fox asleep", "fox awake", "owl in snow", "owl in rain"]),
+        ("{a {b|c, d}, e}", ["a b", "a c, d", "e"]),  # a bar between the inner braces is none between the outer ones
+        ("{a {b,c} d}", ["{a b d}", "{a c d}"]),
+        ("{a,b}}", ["a}", "b}"]),
+        ("{{a,b}", ["{a", "{b"]),
+        ("{a,{b,c}", ["{a,b", "{a,c"]),
+        (r"\{a,{b,c}}", [r"\{a,b}", r"\{a,c}"]),
+    ],
+)
+def test_a_choice_may_hold_another_one(prompt: str, made: list[str]) -> None:
+    assert choices.prompts_in(prompt) == made
+
+
+@pytest.mark.parametrize(("text", "is_open"), [("{a {b,c}", True), ("{a {b,c}}", False), ("a } b", False), (r"\{a", False)])
+def test_a_brace_is_open_until_it_is_closed_itself(text: str, is_open: bool) -> None:
+    assert choices.is_open(text) is is_open
+
+
 @pytest.mark.parametrize("words", ["__loop__", "__loop__ " * 2, "x __loop__ " * 500])
 def test_a_list_that_names_itself_comes_to_an_end(words: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(choices, "LISTS", {"loop": [words]})
@@ -71,15 +94,17 @@ def test_what_is_kept_stays_as_it_is(words: str) -> None:
             assert command.read(command.write(request)) == request
 
 
-@pytest.mark.parametrize("piece", ["{a,b}", "{", "{a,", "{a|", "}", "\\", "\\{", "__", "__a", "__a__", "\\__a__", "{__a__,b}"])
+@pytest.mark.parametrize(
+    "piece", ["{a,b}", "{", "{a,", "{a|", "}", "\\", "\\{", "__", "__a", "__a__", "\\__a__", "{__a__,b}", "{{", "{a,{"]
+)
 def test_nothing_that_can_be_typed_takes_long(piece: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(choices, "LISTS", {"a": ["fox", "owl"]})
     text = piece * (LONG // len(piece))
     begun = time.perf_counter()
-    try:
-        made = choices.prompts_in(text)
-    except BadRequest:
-        made = [text]
+    made = [text]
+    for each in (text, text + "}" * LONG):
+        with suppress(BadRequest):
+            made = choices.prompts_in(each)
     assert len(made) <= choices.MOST
     choices.check(text)
     choices.is_open(text)

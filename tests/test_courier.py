@@ -125,6 +125,17 @@ async def test_what_is_asked_for_together_is_delivered_together(bench: Bench) ->
     assert (await bench.store.record(job.id)).outcome == "posted"  # type: ignore[union-attr]
 
 
+async def test_what_is_drawn_before_a_restart_says_after_it_how_long_that_took(bench: Bench) -> None:
+    job = a_job(fox(n=2))
+    await bench.carry(job)
+    record = await bench.store.record(job.id)
+    assert record
+    await bench.courier.carry(record)  # as where nobody has written down that it was delivered
+    first, again = bench.board.outcomes
+    assert len(bench.drawn) == 1
+    assert (len(again.pictures), again.seconds) == (2, first.seconds)
+
+
 async def test_the_steps_of_all_drawings_are_counted_as_one(bench: Bench) -> None:
     await bench.carry(a_job(fox(), fox(seed=8)))
     steps = [(event.index, event.total) for event in bench.board.shown if isinstance(event, Step)]
@@ -352,4 +363,4 @@ def test_how_far_it_is_is_said_in_the_persons_language(event: Event, english: st
 
 def test_the_line_under_a_picture_is_in_the_persons_language() -> None:
     outcome = Outcome(job=a_job(language="de"), pictures=[], seconds=1.26)
-    assert summary(outcome) == "256×256 · 4 Schritte · Guidance 1 · Seed 7 · sketch · 1.3 s"
+    assert summary(outcome) == "256×256 · 4 Schritte · Guidance 1 · Seed 7 · sketch · 1,3 s"

@@ -152,7 +152,8 @@ async def test_a_button_is_answered_in_time_where_nothing_is_remembered_in_time(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job = await house.ordered("a fox")
-    monkeypatch.setattr("bot.desk.RECALL", 0.01)
+    for limit in ("RECALL", "REMEMBER"):
+        monkeypatch.setattr(f"bot.desk.{limit}", 0.01)
 
     async def hang(*_: object) -> None:
         await asyncio.Event().wait()
@@ -171,10 +172,22 @@ async def test_a_button_is_answered_in_time_where_nothing_is_remembered_in_time(
             await pressed
 
 
+async def test_a_press_waits_for_what_it_needs_and_an_order_waits_less_for_what_it_can_do_without(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await house.desk.settings("settings --n 3", ann())
+    monkeypatch.setattr("bot.desk.RECALL", 0.0)
+    job = await house.ordered("a fox")
+    assert job.request.n == 1
+    for action in (Action.REDRAW, Action.VARY):
+        await house.desk.press(button(job, action), ann(), nothing)
+    await house.desk.cancel(button(job, Action.CANCEL), ann(), no)
+
+
 async def test_what_may_or_may_not_be_done_is_said_to_be_so(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     job = await house.ordered("a fox")
     monkeypatch.setattr("bot.desk.TAKE_BACK", 0.01)
-    monkeypatch.setattr("bot.desk.RECALL", 0.05)
+    monkeypatch.setattr("bot.desk.REMEMBER", 0.05)
 
     async def hang(*_: object, **__: object) -> None:
         await asyncio.Event().wait()
@@ -387,7 +400,7 @@ async def test_settings_that_cannot_be_read_just_now_are_neither_changed_nor_sai
 
     await house.desk.settings("settings --n 3 --style oil", ann())
     with monkeypatch.context() as patched:
-        patched.setattr("bot.desk.RECALL", 0.01)
+        patched.setattr("bot.desk.REMEMBER", 0.01)
         patched.setattr(house.store, "recall", hang)
         for text in ("settings", "settings --n 2"):
             with pytest.raises(NotTaken):

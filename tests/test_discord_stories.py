@@ -314,7 +314,7 @@ async def test_a_form_whose_picture_is_not_found_in_time_is_not_lost(house: Hous
 
 async def test_a_cancel_that_may_be_done_is_not_said_to_have_failed(house: House) -> None:
     message = await held_up(house)
-    with slow(1, "_write"):
+    with slow(1.8, "_write"):  # which is longer than a press waits for it
         assert "I cannot tell whether it was done" in (await house.click(message, "Cancel")).read
     house.generator.gate.set()
     await until(lambda: "Cancelled." in message.content)
@@ -1065,6 +1065,19 @@ async def test_among_people_it_works_as_in_a_server(kind: ChannelType, house: Ho
     channel = house.discord.add_channel(type=kind, recipient=house.discord.user.id)
     message = await house.imagine(channel=channel, user_installed=True)
     await house.click(message, "Delete", user_installed=True)
+    await house.idle()
+    assert message.deleted
+
+
+@pytest.mark.parametrize("kind", [kind for kind in ChannelType if kind not in {ChannelType.DM, ChannelType.GROUP_DM}])
+async def test_in_a_thread_and_wherever_else_in_a_server_it_works_as_in_a_channel(kind: ChannelType, house: House) -> None:
+    channel = house.discord.add_channel(type=kind, guild_id=house.discord.guild)
+    message = await house.imagine(channel=channel)
+    assert (await house.press(message, "Redraw")).channel_id == channel.id
+    opened = await house.click(message, "Edit")
+    assert (await house.outcome(await house.discord.submit(house.url, opened))).channel_id == channel.id
+    assert (await house.discord.choose(house.url, message)).modal
+    await house.click(message, "Delete")
     await house.idle()
     assert message.deleted
 

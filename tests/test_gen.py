@@ -300,6 +300,15 @@ def test_variations_lie_near_their_picture_and_apart_from_each_other(generator: 
     assert draw(generator, near[1].request) == near[1:]
 
 
+def test_variations_keep_the_composition_though_noise_is_added_at_every_step(generator: Generator) -> None:
+    (whole,) = draw(generator, small(num_inference_steps=4))
+    near, others = (
+        draw(generator, small(num_inference_steps=4, n=4, **given))
+        for given in ({"variation_seed": 1, "variation_strength": SKETCH.variation}, {"seed": 100})
+    )
+    assert np.mean([distance(whole, each) for each in near]) < np.mean([distance(whole, each) for each in others]) / 2
+
+
 def test_a_variation_of_a_variation_is_another_one_and_drawn_again_from_its_recipe(generator: Generator) -> None:
     once, beside, twice = (
         draw(generator, small(variation_seed=seed, variation_strength=0.3, varied=varied))[0]

@@ -67,6 +67,12 @@ def test_what_is_not_touched_is_not_changed(request_: ImageRequest, language: st
     assert read(sent(slack_form.of(command.filled(request_)))) == request_
 
 
+def test_shapes_stand_in_the_order_in_which_people_think_of_them() -> None:
+    _, view = opened(Form(flags={"ar": "5:4"}))
+    shown = [option["text"]["text"] for option in view.inputs["shape"]["element"]["options"]]
+    assert shown == ["as the model likes it", *command.SHAPES, "5:4"]
+
+
 @settings(derandomize=True, deadline=None)
 @example("none")
 @example("oil painting")

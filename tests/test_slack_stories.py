@@ -241,6 +241,15 @@ async def test_ten_long_prompts_fit_a_message_too(house: House, slack: SlackServ
     assert house.newest().via == "api"
 
 
+async def test_however_slack_counts_emoji_their_pictures_come_with_a_recipe(house: House, slack: SlackServer) -> None:
+    slack.counts_utf16 = True
+    message = await house.command(f"{'🦊' * 2000} --n 2")
+    assert (message.via, len(message.pictures)) == ("api", 2)
+    house.forget()
+    await house.click(message, "Redraw")
+    assert house.drawn[1].prompt == house.drawn[0].prompt
+
+
 async def test_details_of_ten_long_commands_are_all_said(house: House, slack: SlackServer) -> None:
     async with house.opened() as service:
         ack = await slack.command(service.url, f"{'x ' * 970} {{a,b,c,d,e,f,g,h,i,j}} --no {'y' * 1990}")

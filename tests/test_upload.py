@@ -52,6 +52,45 @@ def test_a_picture_stands_upright_and_says_nothing_of_who_took_it() -> None:
     assert b"secret" not in vetted
 
 
+# Where what stood at the top left comes to stand, by the number that a camera writes down.
+CORNERS = {0: (0, 0), 1: (0, 0), 2: (-1, 0), 3: (-1, -1), 4: (0, -1), 5: (0, 0), 6: (-1, 0), 7: (-1, -1), 8: (0, -1), 9: (0, 0)}
+
+
+@pytest.mark.parametrize("orientation", CORNERS)
+def test_whichever_way_a_camera_was_held_up_is_up(orientation: int) -> None:
+    exif, image = Image.Exif(), Image.new("RGB", (30, 20))
+    exif[0x0112] = orientation
+    image.putpixel((0, 0), (255, 0, 0))
+    upright = opened(vet(encoded(image, "PNG", exif=exif)))
+    assert upright.size == ((20, 30) if 4 < orientation < 9 else (30, 20))
+    x, y = CORNERS[orientation]
+    assert upright.getpixel((x % upright.width, y % upright.height)) == (255, 0, 0)
+
+
+def test_a_camera_that_writes_down_nonsense_spoils_no_picture() -> None:
+    exif = Image.Exif()
+    exif[0x0112], exif[0x010F] = 6, "a camera"
+    nonsense = exif.tobytes().replace(b"\x01\x0f\x00\x02", b"\x01\x00\x00\x02")  # a width in letters
+    assert opened(vet(encoded(Image.new("RGB", (30, 20)), "JPEG", exif=nonsense))).size == (20, 30)
+
+
+@pytest.mark.parametrize("side", [20, SIDE + 1])
+def test_a_picture_of_sixteen_bits_is_as_bright_as_it_was(side: int) -> None:
+    grey = Image.new("I;16", (side, side), 0x7F00)
+    assert opened(vet(encoded(grey, "PNG"))).getpixel((0, 0)) == (0x7F, 0x7F, 0x7F)
+
+
+def test_a_picture_for_print_keeps_its_colours() -> None:
+    assert opened(vet(encoded(Image.new("CMYK", (30, 20), (0, 255, 255, 0)), "JPEG"))).getpixel((0, 0)) == (255, 0, 0)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "WEBP", "GIF"])
+def test_of_a_moving_picture_the_first_one_is_taken(kind: str) -> None:
+    second = Image.new("RGB", (30, 20), "blue")
+    moving = encoded(Image.new("RGB", (30, 20), "red"), kind, save_all=True, append_images=[second], lossless=True)
+    assert opened(vet(moving)).getpixel((0, 0)) == (255, 0, 0)
+
+
 def test_a_large_picture_is_made_smaller() -> None:
     assert opened(vet(encoded(Image.new("RGB", (4000, 1000)), "JPEG"))).size == (SIDE, SIDE // 4)
 

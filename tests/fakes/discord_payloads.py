@@ -108,8 +108,9 @@ def press(message: Message, button: str) -> dict[str, Any]:
 
 
 def _context(channel: Channel) -> Context:
-    by_type = {ChannelType.GUILD_TEXT: Context.GUILD, ChannelType.DM: Context.BOT_DM}
-    return by_type.get(channel.type, Context.PRIVATE_CHANNEL)
+    if channel.guild_id:
+        return Context.GUILD
+    return Context.BOT_DM if channel.type is ChannelType.DM else Context.PRIVATE_CHANNEL
 
 
 def _channel(channel: Channel) -> dict[str, Any]:

@@ -166,6 +166,8 @@ async def look(
     check_blocks(blocks, most=MAX_BLOCKS)
     if len(json.dumps(blocks, ensure_ascii=False)) > world.most_in_blocks:
         raise Refusal("msg_blocks_too_long")
+    if world.counts_utf16:
+        _check_utf16(blocks)
     if any(block["type"] == "input" for block in blocks):
         mistake("an input stands in modals only", "/blocks")
     if (check := schemas.slack_message()) and (problem := check({"text": text, "blocks": blocks})):
@@ -206,6 +208,13 @@ def check_blocks(blocks: list[Any], *, most: int) -> None:
             _check_id(element, elements[:place], "action_id", f"/blocks/{index}/elements/{place}")
     for pointer, node in _walk(blocks, "/blocks"):
         _check_node(node, pointer)
+
+
+def _check_utf16(blocks: list[Any]) -> None:
+    for pointer, node in _walk(blocks, "/blocks"):
+        for key in ("alt_text", "value"):
+            if len(_words(node, key).encode("utf-16-le")) > 2 * MAX_WORDS:
+                refuse(f"must be less than {MAX_WORDS + 1} characters", f"{pointer}/{key}")
 
 
 def _check_id(node: Any, before: list[Any], key: str, pointer: str) -> None:

@@ -273,6 +273,7 @@ class World:
     clock: Callable[[], float] = time.time
     silently_unshared: bool | int = False  # True, or how many more shares get lost
     most_in_blocks: int = 100_000  # characters in all; Slack has such a limit, and does not say which
+    counts_utf16: bool = False  # an emoji as two characters, as JavaScript does; Slack does not say
     processing_polls: int = 1  # of files.info that find a file unprocessed,
     processing_seconds: float = 1.0  # unless so much time has passed
     root: str = ""  # of our own addresses
