@@ -106,7 +106,7 @@ class Family:
         strength = 1.0 if image is None else request.strength
         drawing = self._plan(task, request, place, image, 1, request.num_inference_steps, strength)
         if image is None:
-            drawing.noise = self._beside.submit(self._noise, drawing)
+            drawing.noise = self._beside.submit(lambda: self._pinned(self._noise(drawing)))
         return drawing
 
     def refining(self, task: Any, request: ImageRequest, place: int, image: Image.Image) -> Drawing:
@@ -301,7 +301,10 @@ class Family:
 
     def _sent(self, tensor: torch.Tensor) -> torch.Tensor:
         """Begin to copy to the device, without waiting until it is done with what it is at: so it never waits for us."""
-        return tensor.pin_memory().to(self.device, non_blocking=True) if self.device.type == "cuda" else tensor.to(self.device)
+        return self._pinned(tensor).to(self.device, non_blocking=True)
+
+    def _pinned(self, tensor: torch.Tensor) -> torch.Tensor:
+        return tensor.pin_memory() if self.device.type == "cuda" else tensor
 
 
 class Words(NamedTuple):

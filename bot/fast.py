@@ -82,7 +82,7 @@ def hasten(family: Family) -> None:
         family.run = Graphs(family.call)
     _hasten_decoder(family)
     for name, part in family.pipeline.components.items():
-        if name.startswith("text_encoder") and type(part).__name__.startswith("CLIP"):
+        if name.startswith("text_encoder") and type(part).__name__.startswith(("CLIP", "Qwen")):
             part.forward = Graphs(part.forward)
         elif isinstance(part, T5EncoderModel):
             part.forward = Graphs(layers.t5(part))
