@@ -47,7 +47,7 @@ STARTED_FROM: Final = ("prompt", "no", "style", "model", "size")  # what a pictu
 GONE: Final = Phrase("I don't remember that picture any more. Please type it again.")
 TOO_LATE: Final = Phrase("It is too late to cancel that: it is done.")
 ALREADY: Final = Phrase("I am already on it.")
-CANCELLING: Final = Phrase("Cancelling.")
+CANCELLING: Final = Phrase("Cancelling. If it was just done, the pictures still come.")
 HOW: Final = Phrase(
     "Change it with /imagine settings --n 4 --style oil, or forget it with /imagine settings reset. It holds {kept}."
 )

@@ -15,7 +15,7 @@ TEXTS: Final[dict[str, str]] = {
     "Cancel": "Abbrechen",
     "No": "Nein",
     "Draw {count} pictures": "{count} Bilder zeichnen",
-    "Cancelling.": "Wird abgebrochen.",
+    "Cancelling. If it was just done, the pictures still come.": "Wird abgebrochen. War es gerade fertig, kommen die Bilder noch.",
     "Cancelled.": "Abgebrochen.",
     "It is too long to be shown here, and all of it is in this file.": (
         "Zum Zeigen ist es hier zu lang; in dieser Datei steht alles."

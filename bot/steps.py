@@ -20,6 +20,7 @@ Three rules decide, in this order:
 
 from __future__ import annotations
 
+import heapq
 import itertools
 from bisect import bisect_left, insort
 from dataclasses import dataclass, field
@@ -142,12 +143,12 @@ def _left(row: Row) -> int:
 
 
 def _waiting(riders: Sequence[Sequence[Row]], costs: Mapping[int, float], size: int) -> float:
-    """Add up the seconds until each task is done, if rows go `size` at a time and each such group goes to its end."""
+    """Add up the seconds until each task is done, if rows go `size` at a time, and one takes the place of each that is done."""
     rows = [(task, row.left) for task, own in enumerate(riders) for row in own]
-    now, ends = 0.0, [0.0] * len(riders)
-    for start in range(0, len(rows), size):
-        group = rows[start : start + size]
-        now += costs[padded(costs, len(group))] * max(left for _, left in group)
-        for task, _ in group:
-            ends[task] = now
-    return sum(ends) + NEWCOMERS * now
+    cost = costs[padded(costs, min(size, len(rows)))]
+    places, ends = [0.0] * size, [0.0] * len(riders)
+    for task, left in rows:
+        end = heapq.heappop(places) + cost * left
+        heapq.heappush(places, end)
+        ends[task] = max(ends[task], end)
+    return sum(ends) + NEWCOMERS * max(places)

@@ -11,7 +11,7 @@ import pytest
 
 from bot import command
 from bot.actions import Action, Press
-from bot.desk import Caller, Desk, Proposal
+from bot.desk import CANCELLING, Caller, Desk, Proposal
 from bot.errors import BadRequest, NotTaken, Told, Unsure
 from bot.request import ImageRequest, Job, Picture
 from bot.store_local import LocalStore
@@ -345,7 +345,7 @@ async def test_whoever_asked_may_cancel_until_it_is_done(house: House) -> None:
     with pytest.raises(Told, match="Only who asked"):
         await house.desk.cancel(press, bob(), no)
     assert not cancelled.done()
-    assert await house.desk.cancel(press, ann(), no) == "Cancelling."
+    assert await house.desk.cancel(press, ann(), no) == CANCELLING
     await asyncio.wait_for(cancelled, 5)
     await house.store.finish(job.id, "in_channel")
     with pytest.raises(Told, match="too late"):
@@ -354,7 +354,10 @@ async def test_whoever_asked_may_cancel_until_it_is_done(house: House) -> None:
 
 async def test_a_moderator_may_cancel_for_others_and_what_is_drawn_is_done(house: House) -> None:
     job = await house.ordered("a fox")
-    assert await house.desk.cancel(button(job, Action.CANCEL), bob(language="de"), yes) == "Wird abgebrochen."
+    assert (
+        await house.desk.cancel(button(job, Action.CANCEL), bob(language="de"), yes)
+        == "Wird abgebrochen. War es gerade fertig, kommen die Bilder noch."
+    )
     await house.store.keep(job.id, [Picture(png=plain(job.request), request=job.request)])
     with pytest.raises(Told, match="too late"):
         await house.desk.cancel(button(job, Action.CANCEL), ann(), no)

@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 from bot import command, png, recipe
+from bot.desk import CANCELLING
 from bot.errors import Told
 from bot.request import each_alone
 from bot.store_local import LocalStore
@@ -526,7 +527,7 @@ async def test_a_job_is_cancelled_at_any_stage(stage: str, house: House) -> None
     others = await held_up(house, user=house.discord.add_user("eve")) if stage == "queued" else None
     message = await held_up(house, wakes=stage == "waking")
     assert message.labels == ["Cancel"]
-    assert (await house.click(message, "Cancel")).read == "Cancelling."
+    assert (await house.click(message, "Cancel")).read == CANCELLING
     if stage != "queued":
         house.generator.gate.set()
     await until(lambda: "Cancelled." in message.content)
@@ -556,7 +557,7 @@ async def test_a_stranger_cancels_nothing_and_is_told_so_alone(house: House) -> 
     assert answer.read == "Only who asked for it, or a moderator, can cancel it."
     assert answer.message
     assert answer.message.reader == eve.id
-    assert (await house.click(message, "Cancel", user=mod)).read == "Cancelling."
+    assert (await house.click(message, "Cancel", user=mod)).read == CANCELLING
     house.generator.gate.set()
     await house.idle()
     assert not message.pictures

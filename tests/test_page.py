@@ -194,7 +194,9 @@ async def test_whoever_waits_may_cancel(browser: aiohttp.ClientSession, service:
     running = await say(browser, service, "a red fox")
     waiting = await say(browser, service, "a blue fox")
     for answer in (waiting, running):
-        assert await press(browser, service, button(answer, "cancel")) == {"told": "Cancelling."}
+        assert await press(browser, service, button(answer, "cancel")) == {
+            "told": "Cancelling. If it was just done, the pictures still come."
+        }
     assert (await watch(browser, service, waiting["job"]))[-1]["reason"] == "Cancelled."  # while the other still draws
     service.generator.gate.set()
     last = (await watch(browser, service, running["job"]))[-1]

@@ -10,6 +10,7 @@ from bot.steps import AGEING, Curve, Row, Schedule, Task, padded
 
 GAINS = {1: 1.0, 2: 1.2, 4: 1.6}  # seconds: four at once take little longer than one
 NOTHING = {1: 1.0, 2: 2.0, 4: 4.0}
+SD15 = {1: 6.3, 2: 10.0, 4: 18.4, 8: 31.8}  # as measured, a thousand times slower
 
 
 @dataclass
@@ -154,3 +155,11 @@ def test_the_time_of_a_pass_is_read_off_between_what_was_measured(work: float, s
 
 def test_before_anything_was_measured_more_work_takes_longer() -> None:
     assert Curve().seconds(2) > Curve().seconds(1)
+
+
+def test_where_many_wait_for_different_steps_all_ride_along() -> None:
+    """A row that is done makes room for the next one at once: nobody waits for the longest of those that began together."""
+    world = World(SD15)
+    for number in range(40):
+        world.come(str(number), steps=(12, 20, 30)[number % 3])
+    assert len(world.schedule.next(0)) == 8
