@@ -179,7 +179,10 @@ class Generator:
                 yield event
                 if isinstance(event, Finished):
                     return
-            raise event
+            try:
+                raise event
+            finally:
+                del event  # it holds the call that raised it, which would hold it, and all that was drawn
         finally:
             with self._turn:
                 task.unwanted = True
@@ -235,6 +238,7 @@ class Generator:
             for task in self._gone:
                 tasks.discard(task)
                 self._schedule.remove(task)
+                task.rows.clear()  # they know their task: it and they would hold each other
                 task.over.set()
             for noted in (self._arrived, self._ready, self._gone):
                 noted.clear()
@@ -349,8 +353,9 @@ class Generator:
             if request.upscale > 1 and not drawing.refining:
                 following = self._family.refining(task, request, drawing.place, picture)
                 with self._turn:
-                    self._ready.append(following)
-                    self._turn.notify_all()
+                    if not task.unwanted:
+                        self._ready.append(following)
+                        self._turn.notify_all()
                 return
             task.pictures[drawing.place] = Picture(png=png.stamp(picture, request), request=request)
             if len(task.pictures) == task.request.n:
