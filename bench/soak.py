@@ -16,7 +16,6 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-import torch
 from PIL import Image
 
 from bot.gen import Generator
@@ -49,9 +48,8 @@ def main() -> None:
     print("| minutes | drawings | held, MiB: mean | most | at most, on the GPU, MiB |\n|---|---|---|---|---|", flush=True)
     for line in range(1, LINES + 1):
         samples = list(sampled(begun + line * 60 * minutes / LINES))
-        gpu = f"{torch.cuda.max_memory_allocated() / 2**20:.0f}" if torch.cuda.is_available() else ""
         most, mean = max(samples), statistics.mean(samples)
-        print(f"| {line * minutes / LINES:.1f} | {drawn['drawings']} | {mean:.0f} | {most:.0f} | {gpu} |", flush=True)
+        print(f"| {line * minutes / LINES:.1f} | {drawn['drawings']} | {mean:.0f} | {most:.0f} | {on_gpu()} |", flush=True)
     for caller in callers:
         caller.join()
 
@@ -90,6 +88,13 @@ def sampled(until: float) -> Iterator[float]:
     while time.monotonic() < until:
         time.sleep(0.1)
         yield held()
+
+
+def on_gpu() -> str:
+    """Return the MiB that were held at most on the GPU, if there is one."""
+    import torch  # noqa: PLC0415  not before `bot.gen`, which first sees to the heap
+
+    return f"{torch.cuda.max_memory_allocated() / 2**20:.0f}" if torch.cuda.is_available() else ""
 
 
 def held() -> float:

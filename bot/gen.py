@@ -7,12 +7,10 @@ pictures into files meanwhile.
 
 from __future__ import annotations
 
-import ctypes
 import io
 import logging
 import math
 import queue
-import sys
 import threading
 import time
 from collections import Counter
@@ -22,6 +20,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from bot import heap
+
+heap.share()  # before torch starts threads, which would have heaps of their own already
 import torch
 from PIL import Image
 from transformers.utils import logging as transformers_logging
@@ -55,7 +56,7 @@ PREVIEW_SIDE: Final = 384  # pixels
 SIZES: Final = (1, 2, 4, 8)  # pictures in one pass
 WORTHWHILE: Final = 0.95  # a pass with more pictures takes at most so much of the time for each
 ENCODERS: Final = 2  # threads that turn pictures into files
-TIDY_EVERY: Final = 60.0  # seconds between two times that free memory goes back to the system: it takes milliseconds
+TIDY_EVERY: Final = 5.0  # seconds between two times that free memory goes back to the system: it takes 5 to 20 ms
 
 
 @dataclass(eq=False, slots=True, kw_only=True)
@@ -369,19 +370,12 @@ class Generator:
         """Let the system have what is free, now and then: C's library keeps it in pieces, more with every size of picture."""
         if time.monotonic() - self._tidied > TIDY_EVERY:
             self._tidied = time.monotonic()
-            give_back()
+            heap.give_back()
 
     def _costs(self, shape: Shape) -> Mapping[int, float]:
         """Smaller pictures may go as many at a time as `warm` has tried, larger ones as are as much work."""
         sizes = [size for size in SIZES if size == 1 or size * shape.work <= self._full]
         return {size: self._curve.seconds(size * shape.work) for size in sizes}
-
-
-def give_back() -> None:
-    """Give the memory that is free back to the system, where C's library can."""
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None  # glibc's
-    if trim:
-        trim(0)
 
 
 def _check(whole: torch.Tensor) -> None:

@@ -15,7 +15,7 @@ from PIL import Image
 
 from bot import recipe
 from bot.errors import Cancelled, Spoilt
-from bot.gen import Generator, give_back
+from bot.gen import Generator
 from bot.models import SKETCH
 from bot.request import SEEDS, Finished, ImageRequest, Picture, Started, Step, compose
 from bot.steps import Row, Task
@@ -381,12 +381,7 @@ def test_now_and_then_a_step_shows_what_the_picture_looks_like(generator: Genera
 
 def test_now_and_then_what_is_free_goes_back_to_the_system(generator: Generator, monkeypatch: pytest.MonkeyPatch) -> None:
     done = threading.Event()
-
-    def give() -> None:
-        give_back()
-        done.set()
-
-    monkeypatch.setattr("bot.gen.give_back", give)
+    monkeypatch.setattr("bot.heap.give_back", done.set)
     monkeypatch.setattr("bot.gen.TIDY_EVERY", 3600)
     draw(generator, small())
     assert not done.is_set()
