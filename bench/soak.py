@@ -1,26 +1,29 @@
 """Whether memory stays flat under mixed traffic: `python -m bench.soak 30` draws for 30 minutes with the embedded model.
 
 Four callers at a time ask for pictures of all sizes, in one to twelve steps, from words and from other pictures, enlarged and
-not; one in four leaves before the end. A line for each tenth of the time: what was drawn so far, and what the process holds.
+not; one in four leaves before the end. A line for each tenth of the time: what was drawn by its end, what was held in it.
 """
 
 from __future__ import annotations
 
 import io
 import random
+import statistics
 import sys
 import threading
 import time
 from collections import Counter
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-import torch
 from PIL import Image
 
 from bot.gen import Generator
 from bot.models import SKETCH
 from bot.request import compose
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 CALLERS: Final = 4
 LINES: Final = 10
@@ -42,11 +45,11 @@ def main() -> None:
     callers = [threading.Thread(target=call, args=(seed,)) for seed in range(CALLERS)]
     for caller in callers:
         caller.start()
-    print("| minutes | drawings | held, MiB | at most, on the GPU, MiB |\n|---|---|---|---|", flush=True)
+    print("| minutes | drawings | held, MiB: mean | most | at most, on the GPU, MiB |\n|---|---|---|---|---|", flush=True)
     for line in range(1, LINES + 1):
-        time.sleep(max(0.0, begun + line * 6 * minutes - time.monotonic()))
-        gpu = f"{torch.cuda.max_memory_allocated() / 2**20:.0f}" if torch.cuda.is_available() else ""
-        print(f"| {line * minutes / LINES:.1f} | {drawn['drawings']} | {held():.0f} | {gpu} |", flush=True)
+        samples = list(sampled(begun + line * 60 * minutes / LINES))
+        most, mean = max(samples), statistics.mean(samples)
+        print(f"| {line * minutes / LINES:.1f} | {drawn['drawings']} | {mean:.0f} | {most:.0f} | {on_gpu()} |", flush=True)
     for caller in callers:
         caller.join()
 
@@ -77,6 +80,21 @@ def start() -> bytes:
     buffer = io.BytesIO()
     Image.radial_gradient("L").convert("RGB").save(buffer, "PNG")
     return buffer.getvalue()
+
+
+def sampled(until: float) -> Iterator[float]:
+    """Yield what is held ten times a second: it goes up and down with whatever is being drawn."""
+    yield held()
+    while time.monotonic() < until:
+        time.sleep(0.1)
+        yield held()
+
+
+def on_gpu() -> str:
+    """Return the MiB that were held at most on the GPU, if there is one."""
+    import torch  # noqa: PLC0415  not before `bot.gen`, which first sees to the heap
+
+    return f"{torch.cuda.max_memory_allocated() / 2**20:.0f}" if torch.cuda.is_available() else ""
 
 
 def held() -> float:

@@ -7,12 +7,10 @@ pictures into files meanwhile.
 
 from __future__ import annotations
 
-import ctypes
 import io
 import logging
 import math
 import queue
-import sys
 import threading
 import time
 from collections import Counter
@@ -22,6 +20,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from bot import heap
+
+heap.share()  # before torch starts threads, which would have heaps of their own already
 import torch
 from PIL import Image
 from transformers.utils import logging as transformers_logging
@@ -57,7 +58,7 @@ WORTHWHILE: Final = 0.95  # a pass with more pictures takes at most so much of t
 LINGER: Final = 10.0  # seconds that the thread on the device stays after the last drawing: a new one takes milliseconds
 ENCODERS: Final = 2  # threads that turn pictures into files
 SOON: Final = 0.9  # of the time that a pass was measured to take: then the next one is handed over
-TIDY_EVERY: Final = 60.0  # seconds between two times that free memory goes back to the system: it takes milliseconds
+TIDY_EVERY: Final = 5.0  # seconds between two times that free memory goes back to the system: it takes 5 to 20 ms
 
 
 @dataclass(eq=False, slots=True, kw_only=True)
@@ -187,7 +188,10 @@ class Generator:
                 yield event
                 if isinstance(event, Finished):
                     return
-            raise event
+            try:
+                raise event
+            finally:
+                del event  # it holds the call that raised it, which would hold it, and all that was drawn
         finally:
             with self._turn:
                 task.unwanted = True
@@ -252,6 +256,7 @@ class Generator:
             for task in self._gone:
                 tasks.discard(task)
                 self._schedule.remove(task)
+                task.rows.clear()  # they know their task: it and they would hold each other
                 task.over.set()
             for noted in (self._arrived, self._ready, self._gone):
                 noted.clear()
@@ -373,8 +378,9 @@ class Generator:
             if request.upscale > 1 and not drawing.refining:
                 following = self._family.refining(task, request, drawing.place, picture)
                 with self._turn:
-                    self._ready.append(following)
-                    self._turn.notify_all()
+                    if not task.unwanted:
+                        self._ready.append(following)
+                        self._turn.notify_all()
                 return
             task.pictures[drawing.place] = Picture(png=png.stamp(picture, request), request=request)
             if len(task.pictures) == task.request.n:
@@ -388,19 +394,12 @@ class Generator:
         """Let the system have what is free, now and then: C's library keeps it in pieces, more with every size of picture."""
         if time.monotonic() - self._tidied > TIDY_EVERY:
             self._tidied = time.monotonic()
-            give_back()
+            heap.give_back()
 
     def _costs(self, shape: Shape) -> Mapping[int, float]:
         """Smaller pictures may go as many at a time as `warm` has tried, larger ones as are as much work."""
         sizes = [size for size in SIZES if size == 1 or size * shape.work <= self._full]
         return {size: self._curve.seconds(size * shape.work) for size in sizes}
-
-
-def give_back() -> None:
-    """Give the memory that is free back to the system, where C's library can."""
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None  # glibc's
-    if trim:
-        trim(0)
 
 
 def _check(whole: torch.Tensor) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import math
 import threading
@@ -14,10 +15,11 @@ from PIL import Image
 
 from bot import recipe
 from bot.errors import Cancelled, Spoilt
-from bot.gen import Generator, give_back
+from bot.gen import Generator
 from bot.models import SKETCH
 from bot.request import SEEDS, Finished, ImageRequest, Picture, Started, Step, compose
-from bot.steps import Curve
+from bot.steps import Curve, Row, Task
+from tests.conftest import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -263,6 +265,74 @@ def test_whoever_reads_the_events_learns_what_went_wrong_and_the_next_drawing_is
     assert draw(generator, small()) == expected
 
 
+def finish(generator: Generator, _passes: Passes) -> None:
+    draw(generator, small(n=2, upscale=2))
+
+
+def leave(generator: Generator, _passes: Passes) -> None:
+    events = generator.generate(small(n=3))
+    assert next(events) == Started()
+    events.close()
+
+
+def leave_while_it_is_enlarged(generator: Generator, _passes: Passes) -> None:
+    left, refining = threading.Event(), generator._family.refining
+
+    def linger(task: Any, request: ImageRequest, place: int, image: Image.Image) -> Any:
+        if image.width > 1:  # smaller ones only count the steps to come
+            assert left.wait(10)
+        return refining(task, request, place, image)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(generator._family, "refining", linger)
+        events = generator.generate(small(upscale=2))
+        assert [type(next(events)) for _ in range(3)] == [Started, Step, Step]
+        events.close()
+        left.set()
+
+
+def cancel(generator: Generator, passes: Passes) -> None:
+    stop = threading.Event()
+    passes.during[passes.count + 2] = stop.set
+    with pytest.raises(Cancelled):
+        list(generator.generate(small(n=3), stop=stop))
+
+
+def fail(generator: Generator, passes: Passes) -> None:
+    passes.fails = True
+    with pytest.raises(RuntimeError, match="out of memory"):
+        draw(generator, small(n=2))
+    passes.fails = False
+
+
+def fail_at_the_file(generator: Generator, _passes: Passes) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("bot.png.stamp", no_space)
+        with pytest.raises(OSError, match="no space"):
+            draw(generator, small())
+
+
+def no_space(*_: object) -> bytes:
+    raise OSError("no space")
+
+
+@pytest.mark.parametrize("end", [finish, leave, leave_while_it_is_enlarged, cancel, fail, fail_at_the_file])
+async def test_nothing_of_a_drawing_is_held_once_it_is_over(
+    generator: Generator, passes: Passes, end: Callable[[Generator, Passes], None]
+) -> None:
+    gc.collect()
+    gc.disable()  # what waits for it holds memory for hours: there is much to look through, and so it comes seldom
+    try:
+        end(generator, passes)
+        await until(lambda: not held())
+    finally:
+        gc.enable()
+
+
+def held() -> list[object]:
+    return [each for each in gc.get_objects() if issubclass(type(each), (Task, Row))]  # `isinstance` makes torch warn
+
+
 PHOTO = "0123456789abcdef01234567"  # the name of a kept picture
 
 
@@ -349,12 +419,7 @@ def test_now_and_then_a_step_shows_what_the_picture_looks_like(generator: Genera
 
 def test_now_and_then_what_is_free_goes_back_to_the_system(generator: Generator, monkeypatch: pytest.MonkeyPatch) -> None:
     done = threading.Event()
-
-    def give() -> None:
-        give_back()
-        done.set()
-
-    monkeypatch.setattr("bot.gen.give_back", give)
+    monkeypatch.setattr("bot.heap.give_back", done.set)
     monkeypatch.setattr("bot.gen.TIDY_EVERY", 3600)
     draw(generator, small())
     assert not done.is_set()
