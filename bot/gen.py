@@ -223,18 +223,21 @@ class Generator:
         under_way: list[_Pass] = []
         while self._look_around(tasks, idle=not (self._schedule or under_way)):
             try:
-                following = self._launch()
-                self._settle(under_way)
-                under_way = following
-                if self.device.startswith("cuda"):
-                    self._hold_back(under_way)
-                else:
-                    self._settle(under_way)
-                    under_way = []
+                under_way = self._go_on(under_way)
             except BaseException as error:  # noqa: BLE001  it is raised again where the events are read
                 under_way = []
                 for task in tasks:
                     self._fail(task, error)
+
+    def _go_on(self, under_way: Sequence[_Pass]) -> list[_Pass]:
+        """Hand the next pass to the device, and tell of those that were under way; return those that are so now."""
+        following = self._launch()
+        self._settle(under_way)
+        if self.device.startswith("cuda"):
+            self._hold_back(following)
+            return following
+        self._settle(following)
+        return []
 
     def _hold_back(self, passes: Sequence[_Pass]) -> None:
         """Wait until it is time for the next pass, if the device begins with these now; or until somebody is to be prepared."""
@@ -248,25 +251,29 @@ class Generator:
         with self._turn:
             while idle and tasks and not (self._arrived or self._gone or self._ready):
                 self._turn.wait()
-            for task in self._arrived:
-                tasks.add(task)
-                self._schedule.add(task)
-            for drawing in self._ready:
-                drawing.task.rows.append(drawing)
-            for task in self._gone:
-                tasks.discard(task)
-                self._schedule.remove(task)
-                task.rows.clear()  # they know their task: it and they would hold each other
-                task.over.set()
-            for noted in (self._arrived, self._ready, self._gone):
-                noted.clear()
-            for task in tasks:
-                if task.stop.is_set() and not task.unwanted:
-                    self._fail(task, Cancelled())
+            self._heed(tasks)
             if bool(tasks) or self._turn.wait_for(lambda: bool(self._arrived), LINGER):
                 return True
             self._worker = None
             return False
+
+    def _heed(self, tasks: set[_Task]) -> None:
+        """Take note of who has come, gone, come back, or is cancelled."""
+        for task in self._arrived:
+            tasks.add(task)
+            self._schedule.add(task)
+        for drawing in self._ready:
+            drawing.task.rows.append(drawing)
+        for task in self._gone:
+            tasks.discard(task)
+            self._schedule.remove(task)
+            task.rows.clear()  # they know their task: it and they would hold each other
+            task.over.set()
+        for noted in (self._arrived, self._ready, self._gone):
+            noted.clear()
+        for task in tasks:
+            if task.stop.is_set() and not task.unwanted:
+                self._fail(task, Cancelled())
 
     def _launch(self) -> list[_Pass]:
         """Hand the next pass to the device; none if there is none, or if it did not work and another will be tried."""
