@@ -2,19 +2,21 @@
 
 For each model: how long one picture takes, how much faster passes with several pictures are, how far our numbers are from
 diffusers', how long compiling took (again, with what the last process has compiled: run it twice), what a preview costs, how
-much memory it takes. A name that ends in -fp8 has its large layers in eight bits. STEPS asks for other
-than the row's steps. One line of JSON for each figure. Weights are random: `bench.architectures`.
+soon a cancel frees the GPU, how much memory it takes. A name that ends in -fp8 has its large layers in eight bits. STEPS asks
+for other than the row's steps. One line of JSON for each figure. Weights are random: `bench.architectures`.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import random
 import statistics
 import sys
+import threading
 import time
 import traceback
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -24,8 +26,9 @@ from torch.profiler import ProfilerActivity, profile
 
 from bench import architectures
 from bot import fast, gen
+from bot.errors import Cancelled
 from bot.models import MODELS, ROWS
-from bot.request import Finished, compose
+from bot.request import Finished, Step, compose
 from bot.steps import Task
 
 if TYPE_CHECKING:
@@ -33,6 +36,7 @@ if TYPE_CHECKING:
 
     from bot.models import Model
 
+CANCELS: Final = 14
 TIMES: Final = int(os.environ.get("TIMES", "12"))
 FP8: Final = "-fp8"
 # TFLOP of all passes, encoders and decoder of one picture at the row's defaults, counted on the architectures (1 MAC = 2 FLOP).
@@ -148,6 +152,8 @@ def measure(name: str) -> None:
         return
     with tried("latency"):
         latency(name, row, generator)
+    with tried("cancel"):
+        cancelled(name, generator)
     with tried("difference"):
         ours = latents(generator, 7)
         note(model=name, what="ours against stock", difference=distance(ours, reference))
@@ -196,6 +202,32 @@ def latency(name: str, row: Model, generator: gen.Generator) -> None:
     spread = {"median_ms": statistics.median(until), "least_ms": min(until), "most_ms": max(until), "times": len(until)}
     note(model=name, what="ours, to the decoded picture", floor_ms=1000 * TFLOP[row.name] / CEILING, **spread)
     note(model=name, what="ours, to the file", **found)
+
+
+def cancelled(name: str, generator: gen.Generator) -> None:
+    """Note how many steps it takes from a cancel at a random moment until the GPU has nothing more to do."""
+    work, took = min(generator._curve._points)
+    chance = random.Random(1)  # noqa: S311  chance that can be repeated
+    freed = sorted(_freed(generator, number, took * (2 + 4 * chance.random())) / took for number in range(CANCELS))
+    note(model=name, what="a cancel, in steps", work=work, median=statistics.median(freed), least=freed[0], most=freed[-1])
+
+
+def _freed(generator: gen.Generator, number: int, after: float) -> float:
+    """Cancel a drawing so many seconds after its first step; return the seconds until the GPU is free."""
+    stop, told = threading.Event(), list[float]()
+
+    def cancel() -> None:
+        told.append(time.perf_counter())
+        stop.set()
+
+    most = generator.model.max_inference_steps
+    request = compose("a red fox", model=generator.model.name, seed=number, num_inference_steps=most)
+    with suppress(Cancelled):
+        for event in generator.generate(request, stop=stop):
+            if isinstance(event, Step) and event.index == 1:
+                threading.Timer(after, cancel).start()
+    sync()
+    return time.perf_counter() - told[0]
 
 
 def latents(generator: gen.Generator, number: int) -> torch.Tensor:
