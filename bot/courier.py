@@ -191,7 +191,7 @@ class Courier:
                     seconds += event.seconds
                 else:
                     status.show(event)
-        await asyncio.gather(self._store.keep(job.id, pictures), notes.set("seconds", seconds))
+        await asyncio.gather(self._store.keep(job.id, pictures), attempt(notes.set("seconds", seconds)))
         return Outcome(job=job, pictures=pictures, seconds=seconds)
 
     async def _events(self, job: Job, reply: Reply, notes: Notes) -> AsyncGenerator[Event, None]:

@@ -506,8 +506,8 @@ def fetch(model: str) -> None:
     with _alone(model):
         try:
             gen.fetch(ROWS[model], os.environ.get("HF_TOKEN"))
-        except OSError as error:  # of the hub's library, for a token that is refused and a network that fails
-            raise Told(f"The hub did not hand out {model}: {error}") from error
+        except OSError as error:  # of the hub's library too, for a token that is refused and a network that fails
+            raise Told(f"{model} could not be fetched: {error}") from error
         weights.commit()
 
 

@@ -96,7 +96,7 @@ class Client(discord.Client):
         async_context.set(answer)
         if payload.get("guild_id") and "member" not in payload:  # the library would look for the person nowhere else
             payload = {key: value for key, value in payload.items() if key not in {"guild_id", "guild"}}
-        if payload.get("guild_id"):
+        if payload.get("guild_id") and payload.get("channel"):
             payload = _in_a_text_channel(payload)
         if payload["type"] == InteractionType.MESSAGE_COMPONENT:
             payload = _with_its_button(payload)

@@ -513,11 +513,12 @@ class _Between:
     def __init__(self, drawing: Drawing) -> None:
         self._own, self._others = drawing.chance, drawing.others
 
-    def drawn(self, shape: Any, **how: Any) -> torch.Tensor:
+    def drawn(self, shape: Any, device: Any = None, **how: Any) -> torch.Tensor:
+        """Draw on the CPU, where seeds give the same on all machines, and mix there: not all others know long numbers."""
         noise: torch.Tensor = randn_tensor(shape, generator=self._own, **how)
         for other, share in self._others:
             noise = slerp(noise, randn_tensor(shape, generator=other, **how), share)
-        return noise
+        return noise if device is None else noise.to(device)
 
 
 def _drawn(shape: Any, generator: Any = None, **how: Any) -> torch.Tensor:

@@ -84,7 +84,7 @@ def hasten(family: Family) -> None:
     for name, part in family.pipeline.components.items():
         if name.startswith("text_encoder") and type(part).__name__.startswith(("CLIP", "Qwen")):
             part.forward = Graphs(part.forward)
-        elif isinstance(part, T5EncoderModel):
+        elif isinstance(part, T5EncoderModel) and part.dtype is not torch.float16:
             part.forward = Graphs(layers.t5(part))
 
 

@@ -7,6 +7,7 @@ pictures into files meanwhile.
 
 from __future__ import annotations
 
+import contextvars
 import io
 import logging
 import math
@@ -116,6 +117,9 @@ class Generator:
         self._worker: threading.Thread | None = None
         self._tidied = time.monotonic()
         self._encoders = ThreadPoolExecutor(ENCODERS, f"encode-{model.name}")
+        self._context = (
+            contextvars.copy_context()
+        )  # what the compiler was told holds for this thread, and is handed to the worker
 
     def warm(self) -> None:
         """Prepare what a first drawing would: compile, record, and measure what it gains to draw several at once.
@@ -180,7 +184,8 @@ class Generator:
         with self._turn:
             self._arrived.append(task)
             if self._worker is None:
-                self._worker = threading.Thread(target=self._work, name=f"draw-{self.model.name}", daemon=True)
+                work, name = partial(self._context.copy().run, self._work), f"draw-{self.model.name}"
+                self._worker = threading.Thread(target=work, name=name, daemon=True)
                 self._worker.start()
             self._turn.notify_all()
         try:
@@ -281,9 +286,11 @@ class Generator:
         for drawing in drawings:
             if drawing.latents is None and not drawing.task.unwanted:
                 self._begin(drawing)
-        begun = time.monotonic()
         drawings = [drawing for drawing in drawings if not drawing.task.unwanted]
-        passes = self._advance(drawings) if drawings else []
+        if not drawings:
+            return []
+        begun = time.monotonic()
+        passes = self._advance(drawings)
         took = time.monotonic() - begun
         self._took, self._ahead = took, min(took, self._took)  # once may have been an accident
         return passes

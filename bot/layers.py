@@ -120,14 +120,14 @@ def known(layers: Iterable[Any], words: torch.Tensor) -> torch.Tensor:
 
 
 def t5(encoder: Any) -> Callable[..., tuple[torch.Tensor]]:
-    """Return what reads the ids of a text, (rows, words), as a T5 does.
+    """Return what reads the ids of a text, (rows, words), as a T5 does whose weights are all of one kind: not float16.
 
     transformers takes three times the kernels: its norms and its GELU are made of many, and it puts a mask that hides nothing
     over what it adds to the scores, in a layout that no kernel for attention takes.
     """
     stack = encoder.encoder
 
-    def read(ids: torch.Tensor, **_: Any) -> tuple[torch.Tensor]:
+    def read(ids: torch.Tensor, *, output_hidden_states: bool = False) -> tuple[torch.Tensor]:  # noqa: ARG001
         hidden = stack.embed_tokens(ids)
         places = stack.block[0].layer[0].SelfAttention.compute_bias(ids.shape[1], ids.shape[1]).to(hidden.dtype).contiguous()
         for block in stack.block:

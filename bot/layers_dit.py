@@ -5,6 +5,7 @@ As in `bot.layers`, each takes the place of a layer that is there, with its weig
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -80,8 +81,10 @@ def _attend(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, mask: t
 
 
 def turn(network: torch.nn.Module) -> None:
-    """Let a network attend with a kernel of ours: on a GPU only."""
-    from bot.kernels import place  # noqa: PLC0415  it needs Triton, which comes with torch for GPUs
+    """Let a network attend with a kernel of ours: on a GPU only, and where torch has brought Triton along."""
+    if not find_spec("triton"):
+        return
+    from bot.kernels import place  # noqa: PLC0415
 
     layer: Any
     for layer in network.modules():
@@ -132,7 +135,7 @@ class SingleBlock(FluxSingleTransformerBlock):
 def halve(network: torch.nn.Module) -> None:
     """Let blocks of FLUX that have all tokens together join less."""
     for block in list(network.modules()):
-        if type(block) is FluxSingleTransformerBlock:
+        if type(block) is FluxSingleTransformerBlock and block.proj_out.weight.dtype is not torch.float16:  # it would clip
             block.__class__, block.proj_out = SingleBlock, Halves(block.proj_out, block.proj_out.out_features)  # type: ignore[assignment]
 
 

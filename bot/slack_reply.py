@@ -50,7 +50,8 @@ TRY_AGAIN: Final = {
 }
 # What Slack says of a message that has too much in it. It does not say how it counts characters: of an emoji's four bytes, it
 # may make one or two, and call an alt text of a thousand of them invalid.
-TOO_LONG: Final = {"msg_blocks_too_long", "msg_too_long", "invalid_blocks"}
+# And it calls a picture invalid that it is still at work on: then it is as well to try again later.
+TOO_LONG: Final = {"msg_blocks_too_long": slack_blocks.SLIMMEST, "msg_too_long": slack_blocks.SLIMMEST, "invalid_blocks": 1}
 NOT_INSTALLED: Final = "not_installed"  # our own word, where Slack was not asked
 GONE: Final = {"message_not_found", "file_not_found", "file_deleted"}
 DRAWING: Final = Phrase("Drawing · {how}")
@@ -227,7 +228,7 @@ class Reply:
         try:
             await self._show(channel, slack_blocks.outcome(outcome, files, self._hint, slim=slim))
         except Refused as refused:
-            if refused.code not in TOO_LONG or slim == slack_blocks.SLIMMEST:
+            if slim >= TOO_LONG.get(refused.code, 0):
                 raise
             await self._show_outcome(channel, outcome, files, slim + 1)
 

@@ -882,7 +882,7 @@ async def test_what_the_hub_says_instead_of_handing_out_weights_is_told(monkeypa
     async with ModalServer() as server, server.client() as client:
         kept = modal.Dict.from_name("fetches", create_if_missing=True, client=client)
         monkeypatch.setattr(deploy, "fetches", kept)
-        with pytest.raises(Told, match="The hub did not hand out flux-dev: 403 Forbidden"):
+        with pytest.raises(Told, match="flux-dev could not be fetched: 403 Forbidden"):
             await asyncio.to_thread(deploy.fetch.local, "flux-dev")
         assert await kept.get.aio("flux-dev") is None  # the next one may try
 

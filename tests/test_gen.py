@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+import torch._dynamo.config as compiler
 from PIL import Image
 
 from bot import recipe
@@ -231,6 +232,16 @@ def test_a_gpu_is_not_handed_the_next_step_long_before_it_is_done(
         list(generator.generate(small(num_inference_steps=20), stop=stop))
     assert passes.count == 3
     assert all(1e3 < seconds < 1e6 for seconds in rests[:3])
+
+
+def test_what_the_compiler_was_told_holds_on_the_thread_that_draws() -> None:
+    """Torch keeps its settings for each thread apart, and everything that is compiled is compiled there."""
+    seen = list[int]()
+    with compiler.patch(recompile_limit=77):
+        generator = Generator(SKETCH, "cpu")
+    generator._pipeline.unet.register_forward_pre_hook(lambda *_: seen.append(compiler.recompile_limit))
+    draw(generator, small())
+    assert set(seen) == {77}
 
 
 def test_a_drawing_that_is_cancelled_before_it_begins_takes_no_step(generator: Generator, passes: Passes) -> None:
