@@ -22,6 +22,7 @@ from modal_proto import api_pb2 as pb
 
 from bot import recipe
 from bot.deploy import CHAT, LOST
+from bot.gen import LINGER
 from bot.recipe import CHUNK
 from tests.conftest import environment, until
 from tests.fakes.discord_forms import prefilled
@@ -238,7 +239,7 @@ async def test_whoever_talks_may_die_and_the_picture_comes_once(cloud: Cloud, sl
 
 
 class Pen:
-    """The thread that draws in a container, and how much it computes for a step; it ends once there is nothing to draw."""
+    """The thread that draws in a container, and how much it computes for a step; it ends when there is nothing more to draw."""
 
     def __init__(self, thread: Path, step: float) -> None:
         self._thread, self._computed = thread, 0.0
@@ -305,7 +306,7 @@ async def test_what_waits_for_a_gpu_is_cancelled_and_what_is_drawn_is_not(cloud:
     await until(lambda: "Cancelled." in waits.plain, PATIENCE)
     assert not posted(slack)
     await until(lambda: posted(slack), PATIENCE)
-    await until(pen.lifted, 3)
+    await until(pen.lifted, LINGER + 3)  # four pictures more would take it forty
     assert len(posted(slack)) == 1
 
 
