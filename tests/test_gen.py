@@ -234,6 +234,13 @@ def test_a_gpu_is_not_handed_the_next_step_long_before_it_is_done(
     assert all(1e3 < seconds < 1e6 for seconds in rests[:3])
 
 
+def test_handing_over_nothing_says_nothing_of_how_long_it_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    generator = Generator(SKETCH, "cpu")
+    monkeypatch.setattr(generator, "_took", 5.0)
+    assert generator._launch() == []
+    assert generator._took == 5
+
+
 def test_what_the_compiler_was_told_holds_on_the_thread_that_draws() -> None:
     """Torch keeps its settings for each thread apart, and everything that is compiled is compiled there."""
     seen = list[int]()
