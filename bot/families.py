@@ -96,6 +96,10 @@ class Family:
         self.decoder: Callable[[torch.Tensor], torch.Tensor] = self.call_decoder
         self.words = lru_cache(KEPT)(self._read)  # texts come again and again, the empty one most of all
         self.places = lru_cache(KEPT)(self._places)
+        # A scheduler that adds noise at every step forgets the first one: its variations go as far in each.
+        self._adds_noise = "generator" in inspect.signature(pipeline.scheduler.step).parameters
+        if self._adds_noise:
+            sys.modules[type(pipeline.scheduler).__module__].__dict__["randn_tensor"] = _drawn
         self._beside = ThreadPoolExecutor(1, "noise")  # it takes a processor milliseconds, in which the words can be read
         self.stacked = lru_cache(COMPANIES)(lambda *rows: torch.cat(rows))  # the same at every step, until the company changes
 
@@ -150,10 +154,8 @@ class Family:
             noise = self._sent(drawing.noise.result())
             drawing.latents = self._pack(noise * getattr(drawing.scheduler, "init_noise_sigma", 1.0))
         drawing.image = drawing.noise = None
-        if "generator" in inspect.signature(drawing.scheduler.step).parameters:
-            # A scheduler that adds noise at every step forgets the first one: its variations go as far in each.
+        if self._adds_noise:
             drawing.extra["generator"] = _Between(drawing) if drawing.others else drawing.chance
-            sys.modules[type(drawing.scheduler).__module__].__dict__["randn_tensor"] = _drawn
 
     # A step
 

@@ -56,7 +56,7 @@ PREVIEW_EVERY: Final = 1.0  # seconds
 PREVIEW_SIDE: Final = 384  # pixels
 SIZES: Final = (1, 2, 4, 8)  # pictures in one pass
 WORTHWHILE: Final = 0.95  # a pass with more pictures takes at most so much of the time for each
-LINGER: Final = 10.0  # seconds that the thread on the device stays after the last drawing: a new one takes milliseconds
+LINGER: Final = 10.0  # seconds that the thread on the device stays after the last drawing: the next one is 1 to 4 ms quicker
 ENCODERS: Final = 2  # threads that turn pictures into files
 SOON: Final = 0.9  # of the time that a pass was measured to take: then the next one is handed over
 TIDY_EVERY: Final = 5.0  # seconds between two times that free memory goes back to the system: it takes 5 to 20 ms
@@ -117,9 +117,7 @@ class Generator:
         self._worker: threading.Thread | None = None
         self._tidied = time.monotonic()
         self._encoders = ThreadPoolExecutor(ENCODERS, f"encode-{model.name}")
-        self._context = (
-            contextvars.copy_context()
-        )  # what the compiler was told holds for this thread, and is handed to the worker
+        self._context = contextvars.copy_context()  # what the compiler was told holds for one thread: the worker is handed it
 
     def warm(self) -> None:
         """Prepare what a first drawing would: compile, record, and measure what it gains to draw several at once.

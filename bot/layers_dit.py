@@ -20,12 +20,16 @@ if TYPE_CHECKING:
     Place = Callable[..., tuple[torch.Tensor, torch.Tensor]]
 
 
-class Placed:
-    """Attention in FLUX, whose queries and keys one kernel normalizes, turns by their places, and joins."""
+class _Placed:
+    """Attention whose queries and keys one kernel normalizes, turns by their places, and joins."""
 
     def __init__(self, place: Place) -> None:
         """Take that kernel: `bot.kernels.place`."""
         self._place = place
+
+
+class Placed(_Placed):
+    """Such attention in FLUX."""
 
     def __call__(
         self,
@@ -51,12 +55,8 @@ class Placed:
         return attn.to_out[0](found[:, count:].contiguous()), attn.to_add_out(found[:, :count].contiguous())
 
 
-class PlacedZ:
-    """The same in Z-Image."""
-
-    def __init__(self, place: Place) -> None:
-        """Take that kernel."""
-        self._place = place
+class PlacedZ(_Placed):
+    """Such attention in Z-Image."""
 
     def __call__(
         self,
