@@ -1,11 +1,13 @@
 """Whether memory stays flat under mixed traffic: `python -m bench.soak 30` draws for 30 minutes with the embedded model.
 
 Four callers at a time ask for pictures of all sizes, in one to twelve steps, from words and from other pictures, enlarged and
-not; one in four leaves before the end. A line for each tenth of the time: what was drawn by its end, what was held in it.
+not; one in four leaves before the end. A line for each tenth of the time: what was drawn by its end, what was held in it,
+and what is still held when all have their pictures.
 """
 
 from __future__ import annotations
 
+import gc
 import io
 import random
 import statistics
@@ -18,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from PIL import Image
 
+from bot import heap
 from bot.gen import Generator
 from bot.models import SKETCH
 from bot.request import compose
@@ -34,24 +37,31 @@ def main() -> None:
     """Draw, and print."""
     minutes = float(sys.argv[1]) if len(sys.argv) > 1 else 5.0
     generator, begun, drawn = Generator(SKETCH), time.monotonic(), Counter[str]()
-    ends = begun + 60 * minutes
 
-    def call(seed: int) -> None:
-        chance = random.Random(seed)  # noqa: S311  chance that can be repeated
+    def call(chance: random.Random, ends: float) -> None:
         while time.monotonic() < ends:
             draw(generator, chance)
             drawn["drawings"] += 1
 
-    callers = [threading.Thread(target=call, args=(seed,)) for seed in range(CALLERS)]
-    for caller in callers:
-        caller.start()
-    print("| minutes | drawings | held, MiB: mean | most | at most, on the GPU, MiB |\n|---|---|---|---|---|", flush=True)
+    chances = [random.Random(seed) for seed in range(CALLERS)]  # noqa: S311  chance that can be repeated
+    print("| minutes | drawings | held, MiB: mean | most | while nobody draws | at most, on the GPU, MiB |\n|---|---|---|---|---|---|")
     for line in range(1, LINES + 1):
-        samples = list(sampled(begun + line * 60 * minutes / LINES))
-        most, mean = max(samples), statistics.mean(samples)
-        print(f"| {line * minutes / LINES:.1f} | {drawn['drawings']} | {mean:.0f} | {most:.0f} | {on_gpu()} |", flush=True)
-    for caller in callers:
-        caller.join()
+        ends = begun + line * 60 * minutes / LINES
+        callers = [threading.Thread(target=call, args=(chance, ends)) for chance in chances]
+        for caller in callers:
+            caller.start()
+        samples = list(sampled(ends))
+        for caller in callers:
+            caller.join()
+        cells = f"{drawn['drawings']} | {statistics.mean(samples):.0f} | {max(samples):.0f} | {at_rest():.0f} | {on_gpu()}"
+        print(f"| {line * minutes / LINES:.1f} | {cells} |", flush=True)
+
+
+def at_rest() -> float:
+    """Return the MiB that stay held, now that nobody draws and what is free has been given back."""
+    gc.collect()
+    heap.give_back()
+    return held()
 
 
 def draw(generator: Generator, chance: random.Random) -> None:
