@@ -482,6 +482,11 @@ class ZImage(Family):
 
     latent_dtype = torch.float32
 
+    def __init__(self, pipeline: Any, model: Model, device: str) -> None:
+        """Take the parts of a pipeline. `told` may be put in, too: what the network is given of words."""
+        super().__init__(pipeline, model, device)
+        self.told: Callable[..., torch.Tensor] = self.call_told
+
     def _read(self, text: str) -> Any:
         return self.pipeline.encode_prompt(text, device=self.device, do_classifier_free_guidance=False)[0][0]
 
@@ -491,13 +496,22 @@ class ZImage(Family):
         scheduler.set_timesteps(sigmas=sigmas, mu=_shift(scheduler, tokens), device="cpu")
 
     def predict(self, drawings: Sequence[Drawing]) -> Sequence[torch.Tensor]:
-        rows = self.network(
-            [drawing.latents[0].to(self.dtype).unsqueeze(1) for drawing in drawings],
-            (1000 - self._times(drawings)) / 1000,
-            [drawing.words for drawing in drawings],
-            return_dict=False,
-        )[0]
-        return [-row.float().squeeze(1).unsqueeze(0) for row in rows]
+        rows = self.run(
+            latents=torch.cat([drawing.latents for drawing in drawings]),
+            times=self._times(drawings),
+            words=[self.told(drawing.words) for drawing in drawings],
+        )
+        return torch.split(rows, 1)
+
+    def call_told(self, words: torch.Tensor) -> torch.Tensor:
+        """Return the words themselves."""
+        return words
+
+    def call(self, **inputs: Any) -> torch.Tensor:
+        """Call it as its pipeline does, which counts the time the other way round, and goes the other way."""
+        pictures = [*inputs["latents"].to(self.dtype).unsqueeze(2)]
+        rows = self.network(pictures, (1000 - inputs["times"]) / 1000, inputs["words"], return_dict=False)[0]
+        return -torch.stack(rows).float().squeeze(2)
 
 
 FAMILIES: Final[dict[str, type[Family]]] = {

@@ -25,7 +25,7 @@ from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
 from transformers import T5EncoderModel
 
 from bot import layers, layers_dit
-from bot.families import UNet
+from bot.families import KEPT, UNet, ZImage
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -78,6 +78,8 @@ def hasten(family: Family) -> None:
         block.compile(fullgraph=True, dynamic=True)
     if isinstance(family, UNet):
         _hasten_unet(family)
+    elif isinstance(family, ZImage):
+        _hasten_z_image(family)
     else:
         family.run = Graphs(family.call)
     _hasten_decoder(family)
@@ -98,7 +100,7 @@ def _hasten_decoder(family: Family) -> None:
 def slow(family: Family) -> None:
     """Take back what `hasten` did, for a GPU that does not bear it."""
     family.run, family.decoder = family.call, family.call_decoder
-    if isinstance(family, UNet):
+    if isinstance(family, UNet | ZImage):
         family.told = family.call_told
     networks = [part for part in family.pipeline.components.values() if isinstance(part, torch.nn.Module)]
     for part in networks:
@@ -130,6 +132,16 @@ def _hasten_unet(family: UNet) -> None:
     stacked = lru_cache(1)(lambda *words: torch.cat([known(row) for row in words]))
     family.told = lambda sample, *words: stacked(*words) if is_usual(sample) else family.call_told(sample, *words)
     family.run = Graphs(lambda **inputs: (whole if is_usual(inputs["sample"]) else family.call)(**inputs))
+
+
+def _hasten_z_image(family: ZImage) -> None:
+    """Refine words once for all steps. The rest is a graph, but not where rows have words of different lengths.
+
+    There would be too many such graphs, and several rows keep a GPU busy for longer than it takes to start their kernels.
+    """
+    family.told = lru_cache(KEPT)(layers_dit.refine(family.network))
+    graphs = Graphs(family.call)
+    family.run = lambda **inputs: (graphs if len({*map(len, inputs["words"])}) == 1 else family.call)(**inputs)
 
 
 def _decoder(family: Family) -> Callable[[torch.Tensor], torch.Tensor]:

@@ -11,7 +11,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 from diffusers.models.attention_processor import Attention
 from diffusers.models.transformers.transformer_flux import FluxAttention, FluxAttnProcessor, FluxSingleTransformerBlock
-from diffusers.models.transformers.transformer_z_image import ZSingleStreamAttnProcessor
+from diffusers.models.transformers.transformer_z_image import (
+    SEQ_MULTI_OF,
+    ZImageTransformer2DModel,
+    ZSingleStreamAttnProcessor,
+)
 from torch.nn.functional import scaled_dot_product_attention
 
 if TYPE_CHECKING:
@@ -139,9 +143,37 @@ def halve(network: torch.nn.Module) -> None:
             block.__class__, block.proj_out = SingleBlock, Halves(block.proj_out, block.proj_out.out_features)  # type: ignore[assignment]
 
 
+class Told(ZImageTransformer2DModel):
+    """Z-Image's network, given words as its own layers for words refine them. It still has those, but no longer finds them."""
+
+    cap_embedder: Any = staticmethod(lambda words: words)
+    context_refiner: Any = ()
+
+
+def refine(network: Any) -> Callable[[torch.Tensor], torch.Tensor]:
+    """Let Z-Image's network be given refined words, and return what refines them: nothing there depends on the step.
+
+    Of (words, channels) it makes (32, 64, …, channels), filled up as the network does it: so they come in few lengths.
+    """
+    embed, layers = network.cap_embedder, network.context_refiner
+    network.__class__ = Told
+
+    def refined(words: torch.Tensor) -> torch.Tensor:
+        length = len(words) + -len(words) % SEQ_MULTI_OF
+        even, places, filled, *_ = network._pad_with_ids(words, (length, 1, 1), (1, 0, 0), words.device)  # noqa: SLF001
+        found, turns, mask, *_ = network._prepare_sequence([embed(even)], [places], [filled], network.cap_pad_token)  # noqa: SLF001
+        for layer in layers:
+            found = layer(found, mask, turns)
+        return found[0]  # type: ignore[no-any-return]
+
+    return refined
+
+
 def put_back(layer: Any) -> None:
     """Let a layer compute as diffusers has it."""
-    if isinstance(layer, FluxAttention):
+    if type(layer) is Told:
+        layer.__class__ = ZImageTransformer2DModel
+    elif isinstance(layer, FluxAttention):
         layer.set_processor(FluxAttnProcessor())  # type: ignore[arg-type, no-untyped-call]
     elif isinstance(layer, Attention) and isinstance(layer.processor, PlacedZ):
         layer.set_processor(ZSingleStreamAttnProcessor())

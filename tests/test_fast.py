@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
+from torch.utils._pytree import tree_flatten
 
-from bot.families import FAMILIES, Family, Flux
+from bot.families import FAMILIES, Drawing, Family, Flux, ZImage
 from bot.fast import hasten, rest, slow
 from bot.gen import Generator
 from bot.layers import ChannelsLastNorm
@@ -19,7 +20,7 @@ from bot.steps import Task
 from tests.fakes.pipelines import build
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
 SIDE = 64  # pixels
 GELUS = 5e-3  # of the largest number: there are two kinds of GELU, and on a CPU the quick one is the other
@@ -88,6 +89,61 @@ def test_made_faster_it_draws_the_same(name: str, usual: bool, monkeypatch: pyte
     assert not [kind for kind in kinds - {Halves, SingleBlock} if kind.__module__.startswith("bot.")]  # any GPU bears those
     assert not [part for part in pipeline.vae.decoder.modules() if "OneHead" in str(getattr(part, "processor", ""))]
     assert torch.allclose(drawn(family, name, **asked[0])[0], expected[0][0], atol=1e-4)
+
+
+class Recorder:
+    """Is called in the place of CUDA graphs, and notes what would be recorded."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self.function = function
+        self.shapes: set[Any] = set()
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        flat, layout = tree_flatten((args, kwargs))
+        assert all(torch.is_tensor(value) for value in flat)
+        self.shapes.add((layout, tuple(value.shape for value in flat)))
+        return self.function(*args, **kwargs)
+
+
+@torch.inference_mode()
+def together(family: Family, prompts: Sequence[str], **given: Any) -> Sequence[torch.Tensor]:
+    """Return latents of pictures that take all steps in company."""
+    asked = [compose(prompt, model=family.model.name, seed=7, num_inference_steps=2, **given) for prompt in prompts]
+    drawings: list[Drawing] = [family.drawing(Task(arrived=0), each, 0, None) for each in asked]
+    for drawing in drawings:
+        family.begin(drawing)
+    while drawings[0].left:
+        family.step(drawings, len(drawings))
+        for drawing in drawings:
+            drawing.left -= 1
+    return [drawing.latents for drawing in drawings]
+
+
+@pytest.mark.usefixtures("uncompiled")
+def test_z_image_is_recorded_for_few_lengths_of_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    row = replace(ROWS["z-image-turbo"], min_side=SIDE, width=SIDE, height=SIDE)
+    monkeypatch.setitem(MODELS, row.name, row)
+    recorders: list[Recorder] = []
+
+    def recorder(function: Callable[..., Any]) -> Recorder:
+        recorders.append(Recorder(function))
+        return recorders[-1]
+
+    monkeypatch.setattr("bot.fast.Graphs", recorder)
+    family = ZImage(build(row), row, "cpu")
+    short, longer = [["a fox", "a red fox", "a fox and a whale"], ["a red fox in the snow and a blue whale in the sea"]]
+    expected = {prompt: together(family, [prompt])[0] for prompt in short + longer}
+    hasten(family)
+    recorded = next(each.shapes for each in recorders if each.function == family.call)
+    for prompt, latents in expected.items():
+        assert torch.equal(together(family, [prompt])[0], latents)
+    assert len(recorded) == 2
+    together(family, short[:1], width=2 * SIDE)
+    assert len(recorded) == 3
+    for prompts in (short, [*short, *longer]):  # words of more than one length are not recorded
+        for prompt, latents in zip(prompts, together(family, prompts), strict=True):
+            assert torch.allclose(latents, expected[prompt], atol=1e-5)
+        assert len(recorded) == 4
 
 
 def test_nothing_is_left_running_for_a_snapshot() -> None:

@@ -10,10 +10,12 @@ from diffusers.models.embeddings import apply_rotary_emb
 from diffusers.models.transformers.transformer_flux import FluxAttention
 from diffusers.models.transformers.transformer_z_image import ZImageTransformerBlock
 from torch.nn.functional import rms_norm
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from bot.fast import REGIONS
 from bot.layers import Fp8Linear, quantize
-from bot.layers_dit import Placed, PlacedZ, SingleBlock, halve, put_back
+from bot.layers_dit import Placed, PlacedZ, SingleBlock, halve, put_back, refine
 from bot.models import ROWS
 from tests.fakes.pipelines import build
 
@@ -140,6 +142,51 @@ def test_a_block_that_joins_less_goes_into_eight_bits(monkeypatch: pytest.Monkey
     quantize(block for block in network.modules() if type(block).__name__ in {*REGIONS, SingleBlock.__name__})
     small = {name for name, layer in network.named_modules() if isinstance(layer, Fp8Linear)}
     assert {"single_transformer_blocks.0.proj_out.first", "single_transformer_blocks.0.proj_out.second"} <= small
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("length", [1, 31, 32, 41])
+def test_z_image_makes_the_same_to_the_bit_of_words_that_were_refined_before(length: int) -> None:
+    torch.manual_seed(0)
+    network = build(ROWS["z-image-turbo"]).transformer.eval()
+    torch.nn.init.normal_(network.cap_pad_token)
+    pictures, time, words = [torch.randn(16, 1, 8, 6)], torch.tensor([0.3]), torch.randn(length, network.config.cap_feat_dim)
+    expected = network(pictures, time, [words], return_dict=False)[0]
+    refined = refine(network)(words)
+    assert len(refined) in {32, 64}
+    assert torch.equal(network(pictures, time, [refined], return_dict=False)[0][0], expected[0])
+
+
+class Elsewhere(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Counts what is computed on the processor."""
+
+    found = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        tensors = [each for each in tree_leaves((args, kwargs, result)) if isinstance(each, torch.Tensor)]
+        self.found += any(each.device.type == "cpu" for each in tensors)
+        return result
+
+
+@torch.inference_mode()
+def test_z_image_given_refined_words_asks_the_processor_for_nothing() -> None:
+    network = build(ROWS["z-image-turbo"]).transformer.eval().to("meta")
+    with torch.device("meta"):  # where no number can be read
+        refined = refine(network)(torch.empty(9, network.config.cap_feat_dim))
+        pictures, time = [torch.empty(16, 1, 8, 8)], torch.empty(1)
+    with Elsewhere() as elsewhere:  # type: ignore[no-untyped-call]
+        network(pictures, time, [refined], return_dict=False)
+    assert elsewhere.found == 0
+
+
+def test_z_image_is_put_back() -> None:
+    network = build(ROWS["z-image-turbo"]).transformer
+    usual = type(network), network.cap_embedder, network.context_refiner
+    refine(network)
+    assert {*usual[2]} <= {*network.modules()}  # for whoever changes all layers, or moves them
+    put_back(network)
+    assert (type(network), network.cap_embedder, network.context_refiner) == usual
 
 
 def test_attention_is_put_back() -> None:
