@@ -165,7 +165,7 @@ class GELULinear(torch.nn.Linear):
 
 
 class Bent(GELU):
-    """A GELU whose linear layer does all of it."""
+    """A GELU that a linear layer does: its own, or the one that comes after."""
 
     def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
         """Multiply."""
@@ -173,7 +173,7 @@ class Bent(GELU):
 
 
 def bend(network: torch.nn.Module) -> None:
-    """Let linear layers bend what they give themselves, where a GELU comes after; for those in eight bits the compiler does."""
+    """Let linear layers bend what they give themselves, where a GELU comes after; in eight bits there is no way to it."""
     for block in list(network.modules()):
         if isinstance(block, GELU) and block.approximate == "tanh" and type(block.proj) is torch.nn.Linear:
             block.proj.__class__, block.__class__ = GELULinear, Bent
@@ -186,33 +186,42 @@ def put_back(layer: Any) -> None:
     kind = type(layer)
     if kind is Attention and isinstance(layer.processor, OneHead):
         layer.set_processor(AttnProcessor2_0())  # type: ignore[no-untyped-call]
-    elif isinstance(layer, FluxSingleTransformerBlock) and type(layer.proj_mlp) is GELULinear:
-        layer.proj_mlp.__class__, layer.act_mlp = torch.nn.Linear, torch.nn.GELU("tanh")  # type: ignore[assignment]
+    elif isinstance(layer, FluxSingleTransformerBlock):
+        layer.act_mlp = torch.nn.GELU("tanh")
+    elif kind is GELULinear:
+        layer.__class__ = torch.nn.Linear
     elif kind is Bent:
-        layer.proj.__class__, layer.__class__ = torch.nn.Linear, GELU
+        layer.__class__ = GELU
+    elif kind is Fp8Linear:
+        layer.shrink = shrink
     elif kind is ChannelsLastNorm:  # quicker only where it is compiled
         layer.__class__ = torch.nn.GroupNorm
 
 
+def shrink(rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Put numbers, (rows, numbers), into eight bits; return them, each row scaled to what those reach, and its scale."""
+    scales = rows.abs().amax(1, keepdim=True).float().clamp(min=1e-12) / LARGEST_FP8
+    return (rows.float() / scales).to(torch.float8_e4m3fn), scales
+
+
 class Fp8Linear(torch.nn.Module):
-    """A linear layer in eight bits: each row of its weights, and each row that it is given, scaled to what eight bits reach."""
+    """A linear layer in eight bits, its weights and what it is given. `shrink` may be put in for one that does more."""
 
     weight: torch.Tensor
     scales: torch.Tensor
 
     def __init__(self, linear: torch.nn.Linear) -> None:
         super().__init__()
-        scales = linear.weight.float().abs().amax(1, keepdim=True).clamp(min=1e-12) / LARGEST_FP8
-        self.register_buffer("weight", (linear.weight.float() / scales).to(torch.float8_e4m3fn))
+        weight, scales = shrink(linear.weight)
+        self.register_buffer("weight", weight)
         self.register_buffer("scales", scales.t().contiguous())
+        self.shrink: Callable[[torch.Tensor], tuple[torch.Tensor, torch.Tensor]] = shrink
         self.bias, self.dtype = linear.bias, linear.weight.dtype
         self.in_features, self.out_features = linear.in_features, linear.out_features
 
     def forward(self, given: torch.Tensor) -> torch.Tensor:
         """Multiply."""
-        rows = given.flatten(0, -2)
-        scales = rows.abs().amax(1, keepdim=True).float().clamp(min=1e-12) / LARGEST_FP8
-        small = (rows.float() / scales).to(torch.float8_e4m3fn)
+        small, scales = self.shrink(given.flatten(0, -2))
         found = torch._scaled_mm(  # noqa: SLF001  the public way to multiply in eight bits is still to come
             small,
             self.weight.t(),

@@ -9,6 +9,8 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import torch
+from diffusers.models.activations import GELU
+from diffusers.models.attention import FeedForward
 from diffusers.models.attention_processor import Attention
 from diffusers.models.transformers.transformer_flux import FluxAttention, FluxAttnProcessor, FluxSingleTransformerBlock
 from diffusers.models.transformers.transformer_z_image import (
@@ -17,6 +19,8 @@ from diffusers.models.transformers.transformer_z_image import (
     ZSingleStreamAttnProcessor,
 )
 from torch.nn.functional import scaled_dot_product_attention
+
+from bot.layers import Bent, Fp8Linear
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -85,11 +89,12 @@ def _attend(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, mask: t
 
 
 def turn(network: torch.nn.Module) -> None:
-    """Let a network attend with a kernel of ours: on a GPU only, and where torch has brought Triton along."""
+    """Let a network compute with kernels of ours: on a GPU only, and where torch has brought Triton along."""
     if not find_spec("triton"):
         return
-    from bot.kernels import place  # noqa: PLC0415
+    from bot.kernels import bend_and_shrink, place  # noqa: PLC0415
 
+    bend_late(network, bend_and_shrink)
     layer: Any
     for layer in network.modules():
         if isinstance(layer, FluxAttention):
@@ -167,6 +172,20 @@ def refine(network: Any) -> Callable[[torch.Tensor], torch.Tensor]:
         return found[0]  # type: ignore[no-any-return]
 
     return refined
+
+
+def bend_late(network: torch.nn.Module, shrink: Callable[[torch.Tensor], tuple[torch.Tensor, torch.Tensor]]) -> None:
+    """Let linear layers in eight bits do the GELU before them too, with a kernel of ours: `bot.kernels.bend_and_shrink`.
+
+    Those rows are too long for the compiler to keep: it reads and bends them twice. The shorter ones of other layers it does
+    keep, from the norm before, which would have to be written and read for a kernel of ours.
+    """
+    for block in network.modules():
+        if isinstance(block, FeedForward) and type(block.net[0]) is GELU and isinstance(block.net[2], Fp8Linear):
+            if block.net[0].approximate == "tanh":
+                block.net[0].__class__, block.net[2].shrink = Bent, shrink
+        elif isinstance(block, SingleBlock) and isinstance(block.proj_out.second, Fp8Linear):
+            block.act_mlp, block.proj_out.second.shrink = torch.nn.Identity(), shrink  # type: ignore[assignment]
 
 
 def put_back(layer: Any) -> None:

@@ -42,7 +42,7 @@ MAP: dict[str, tuple[set[str], set[str]]] = {
     "kernels": (set(), {"torch", "triton"}),
     "heap": (set(), set()),
     "layers": (set(), {"torch", "diffusers"}),
-    "layers_dit": ({"kernels"}, {"torch", "diffusers"}),
+    "layers_dit": ({"kernels", "layers"}, {"torch", "diffusers"}),
     "families": (CORE | {"steps"}, {"torch", "diffusers", "numpy", "PIL"}),
     "fast": ({"families", "layers", "layers_dit"}, {"torch", "transformers"}),
     "gen": (CORE | {"heap", "png", "steps", "families", "fast"}, {"torch", "diffusers", "transformers", "PIL"}),

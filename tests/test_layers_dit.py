@@ -9,13 +9,14 @@ import torch
 from diffusers.models.embeddings import apply_rotary_emb
 from diffusers.models.transformers.transformer_flux import FluxAttention
 from diffusers.models.transformers.transformer_z_image import ZImageTransformerBlock
-from torch.nn.functional import rms_norm
+from torch.nn.functional import gelu, rms_norm
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from bot import layers
 from bot.fast import REGIONS
-from bot.layers import Fp8Linear, quantize
-from bot.layers_dit import Placed, PlacedZ, SingleBlock, halve, put_back, refine
+from bot.layers import Fp8Linear, quantize, shrink
+from bot.layers_dit import Placed, PlacedZ, SingleBlock, bend_late, halve, put_back, refine, turn
 from bot.models import ROWS
 from tests.fakes.pipelines import build
 
@@ -142,6 +143,76 @@ def test_a_block_that_joins_less_goes_into_eight_bits(monkeypatch: pytest.Monkey
     quantize(block for block in network.modules() if type(block).__name__ in {*REGIONS, SingleBlock.__name__})
     small = {name for name, layer in network.named_modules() if isinstance(layer, Fp8Linear)}
     assert {"single_transformer_blocks.0.proj_out.first", "single_transformer_blocks.0.proj_out.second"} <= small
+
+
+@pytest.mark.filterwarnings("ignore:overflow encountered in exp")  # far below zero, where a GELU is zero
+@pytest.mark.parametrize("width", [96, 128])
+def test_the_kernel_bends_and_puts_into_eight_bits(width: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("triton", reason="Triton is there for Linux alone")
+    from bot.kernels import bend_and_shrink  # noqa: PLC0415
+
+    torch.manual_seed(0)
+    rows = torch.empty(20, 2 * width).normal_(0, 3)[:, :width]  # a part of a larger product
+    rows[0] = 0.0
+    rows[1, 0] = -50.0
+    bent = gelu(rows, approximate="tanh")
+    expected, expected_scales = shrink(bent)
+    small, scales = bend_and_shrink(rows)
+    assert torch.allclose(scales, expected_scales)
+    assert (small.shape, small.dtype, small.is_contiguous()) == (expected.shape, expected.dtype, True)
+    # Triton's interpreter rounds to eight bits in a way of its own, no GPU does: so all but the rounding is compared.
+    monkeypatch.setattr("bot.kernels.EIGHT", torch.float32)
+    assert torch.allclose(bend_and_shrink(rows)[0], bent / scales, atol=1e-4)
+
+
+def bent_plainly(rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    return shrink(gelu(rows, approximate="tanh"))
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("name", ["flux-schnell", "sd35-medium"])
+def test_blocks_in_eight_bits_give_the_same_with_the_kernel_between(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bot.layers.FP8_SIDE", 32)
+    torch.manual_seed(0)
+    network = build(ROWS[name]).transformer.eval().bfloat16()
+    halve(network)
+    quantize(network.modules())
+    blocks = [block.ff for block in network.transformer_blocks]
+    given = torch.randn(2, 5, blocks[0].net[2].in_features // 4).bfloat16()
+    singles = getattr(network, "single_transformer_blocks", [])
+
+    def found() -> list[torch.Tensor]:
+        wide = [single.proj_out(given, single.act_mlp(single.proj_mlp(given))) for single in singles]
+        return [*(block(given) for block in blocks), *wide]
+
+    expected, usual = found(), [type(part) for part in network.modules()]
+    called = []
+    bend_late(network, lambda rows: called.append(rows.shape) or bent_plainly(rows))  # type: ignore[func-returns-value]
+    for one, other in zip(found(), expected, strict=True):
+        assert torch.equal(one, other)
+    assert len(called) == len(expected)
+    for part in network.modules():
+        layers.put_back(part)
+    for one, other in zip(found(), expected, strict=True):
+        assert torch.equal(one, other)
+    assert [type(part) for part in network.modules()] == usual
+    assert len(called) == len(expected)
+
+
+def test_a_network_is_given_the_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("triton", reason="Triton is there for Linux alone")
+    from bot.kernels import bend_and_shrink  # noqa: PLC0415
+
+    monkeypatch.setattr("bot.layers.FP8_SIDE", 32)
+    network: Any = build(ROWS["flux-schnell"]).transformer
+    halve(network)
+    quantize(network.modules())
+    turn(network)
+    attending: list[Any] = [layer for layer in network.modules() if isinstance(layer, FluxAttention)]
+    assert {type(layer.processor) for layer in attending} == {Placed}
+    small = [name for name, layer in network.named_modules() if getattr(layer, "shrink", None) is bend_and_shrink]
+    assert small
+    assert all(name.endswith(("ff.net.2", "ff_context.net.2", "proj_out.second")) for name in small)
 
 
 @torch.inference_mode()
