@@ -14,7 +14,7 @@ import math
 import queue
 import threading
 import time
-from collections import Counter
+from collections import Counter, deque
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -59,6 +59,7 @@ WORTHWHILE: Final = 0.95  # a pass with more pictures takes at most so much of t
 LINGER: Final = 10.0  # seconds that the thread on the device stays after the last drawing: the next one is 1 to 4 ms quicker
 ENCODERS: Final = 2  # threads that turn pictures into files
 SOON: Final = 0.9  # of the time that a pass was measured to take: then the next one is handed over
+RECENT: Final = 8  # hand-overs of which the quickest says how long one takes
 TIDY_EVERY: Final = 5.0  # seconds between two times that free memory goes back to the system: it takes 5 to 20 ms
 
 
@@ -107,7 +108,7 @@ class Generator:
             fast.hasten(self._family)
         self._curve = Curve()
         self._full = 0.0  # the work in the largest pass that pays, as `warm` measured; without that, everybody goes alone
-        self._took = self._ahead = 0.0  # seconds that it took to hand the last pass to the device; what it is known to take
+        self._took: deque[float] = deque(maxlen=RECENT)  # seconds that it took to hand over the last passes to the device
         self._schedule = Schedule(self._costs)
         self._colours: torch.Tensor | None = None
         self._turn = threading.Condition()  # guards what follows
@@ -244,7 +245,8 @@ class Generator:
 
     def _hold_back(self, passes: Sequence[_Pass]) -> None:
         """Wait until it is time for the next pass, if the device begins with these now; or until somebody is to be prepared."""
-        seconds = SOON * sum(each.seconds for each in passes) - 2 * self._ahead
+        ahead = min(self._took, default=0.0)  # a device that was handed much too early keeps the hand that gives: no measure
+        seconds = SOON * sum(each.seconds for each in passes) - 2 * ahead
         if seconds > 0:
             with self._turn:
                 self._turn.wait_for(lambda: bool(self._arrived or self._ready), seconds)
@@ -289,8 +291,7 @@ class Generator:
             return []
         begun = time.monotonic()
         passes = self._advance(drawings)
-        took = time.monotonic() - begun
-        self._took, self._ahead = took, min(took, self._took)  # once may have been an accident
+        self._took.append(time.monotonic() - begun)
         return passes
 
     def _begin(self, drawing: Drawing) -> None:

@@ -16,7 +16,7 @@ from PIL import Image
 
 from bot import recipe
 from bot.errors import Cancelled, Spoilt
-from bot.gen import Generator
+from bot.gen import SOON, Generator, _Pass
 from bot.models import SKETCH
 from bot.request import SEEDS, Finished, ImageRequest, Picture, Started, Step, compose
 from bot.steps import Curve, Row, Task
@@ -234,11 +234,19 @@ def test_a_gpu_is_not_handed_the_next_step_long_before_it_is_done(
     assert all(1e3 < seconds < 1e6 for seconds in rests[:3])
 
 
-def test_handing_over_nothing_says_nothing_of_how_long_it_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_handing_over_nothing_says_nothing_of_how_long_it_takes() -> None:
     generator = Generator(SKETCH, "cpu")
-    monkeypatch.setattr(generator, "_took", 5.0)
     assert generator._launch() == []
-    assert generator._took == 5
+    assert not generator._took
+
+
+def test_a_gpu_that_was_handed_too_much_at_once_is_not_handed_too_much_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It keeps whoever hands it something until there is room, for half a pass and longer."""
+    generator, rests = Generator(SKETCH, "cpu"), list[float]()
+    monkeypatch.setattr(generator._turn, "wait_for", lambda _somebody, seconds: rests.append(seconds))
+    generator._took.extend([1.0, 70.0, 70.0])
+    generator._hold_back([_Pass([], {}, [], None, seconds=100.0)])
+    assert rests == [SOON * 100 - 2]
 
 
 def test_what_the_compiler_was_told_holds_on_the_thread_that_draws() -> None:
