@@ -44,7 +44,7 @@ def main() -> None:
             drawn["drawings"] += 1
 
     chances = [random.Random(seed) for seed in range(CALLERS)]  # noqa: S311  chance that can be repeated
-    print("| minutes | drawings | held, MiB: mean | most | while nobody draws | at most, on the GPU, MiB |\n|---|---|---|---|---|---|")
+    print("| minutes | drawings | held, MiB: mean | most | while nobody draws | most on the GPU |\n|---|---|---|---|---|---|")
     for line in range(1, LINES + 1):
         ends = begun + line * 60 * minutes / LINES
         callers = [threading.Thread(target=call, args=(chance, ends)) for chance in chances]
