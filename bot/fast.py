@@ -69,6 +69,7 @@ def hasten(family: Family) -> None:
     inductor.inductor_choices_class = Choices
     blocks = [block for block in family.network.modules() if type(block).__name__ in REGIONS]
     layers_dit.halve(family.network)
+    layers_dit.fuse(family.network)
     if family.model.fp8:
         layers.quantize(blocks)
     layers.bend(family.network)

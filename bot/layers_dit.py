@@ -48,14 +48,15 @@ class Placed(_Placed):
         image_rotary_emb: Any = None,
     ) -> Any:
         """Attend: pixels, and words where they are a part of their own, (rows, tokens, channels), to the same."""
-        parts: list[Any] = [(hidden_states, attn.to_q, attn.to_k, attn.to_v, attn.norm_q, attn.norm_k)]
-        if encoder_hidden_states is not None:
-            words = (attn.add_q_proj, attn.add_k_proj, attn.add_v_proj, attn.norm_added_q, attn.norm_added_k)
-            parts.insert(0, (encoder_hidden_states, *words))
-        queries, keys, values = ([part[which](part[0]) for part in parts] for which in (1, 2, 3))
-        norms = [norm.weight for part in parts for norm in part[4:]]
+        norms = [attn.norm_q.weight, attn.norm_k.weight]
+        if encoder_hidden_states is None:
+            parts = [[project(hidden_states) for project in (attn.to_q, attn.to_k, attn.to_v)]]
+        else:
+            parts = [part.chunk(3, -1) for part in (attn.to_added_qkv(encoder_hidden_states), attn.to_qkv(hidden_states))]
+            norms = [attn.norm_added_q.weight, attn.norm_added_k.weight, *norms]
+        queries, keys, values = zip(*parts, strict=True)
         cos, sin = (each[None, :, ::2] for each in image_rotary_emb)  # each stands there twice
-        query, key = self._place(queries, keys, norms, cos, sin, attn.heads, attn.norm_q.eps)
+        query, key = self._place([*queries], [*keys], norms, cos, sin, attn.heads, attn.norm_q.eps)
         found = _attend(query, key, torch.cat(values, 1))
         if encoder_hidden_states is None:
             return found
@@ -139,6 +140,19 @@ class SingleBlock(FluxSingleTransformerBlock):
         both = both + gate.unsqueeze(1) * self.proj_out(attended, self.act_mlp(self.proj_mlp(even)))
         count = encoder_hidden_states.shape[1]
         return both[:, :count], both[:, count:]
+
+
+def fuse(network: torch.nn.Module) -> None:
+    """Let blocks of FLUX with words apart make queries, keys and values in one product, by diffusers' own means.
+
+    Where all tokens are together, values would have to be copied out of that for attention to take them.
+    """
+    attn: Any
+    for attn in network.modules():
+        if isinstance(attn, FluxAttention) and attn.added_kv_proj_dim:
+            attn.fuse_projections()  # type: ignore[no-untyped-call]
+            for name in ("to_q", "to_k", "to_v", "add_q_proj", "add_k_proj", "add_v_proj"):
+                delattr(attn, name)  # the same weights again
 
 
 def halve(network: torch.nn.Module) -> None:

@@ -16,7 +16,7 @@ from torch.utils._pytree import tree_leaves
 from bot import layers
 from bot.fast import REGIONS
 from bot.layers import Fp8Linear, quantize, shrink
-from bot.layers_dit import Placed, PlacedZ, SingleBlock, bend_late, halve, put_back, refine, turn
+from bot.layers_dit import Placed, PlacedZ, SingleBlock, bend_late, fuse, halve, put_back, refine, turn
 from bot.models import ROWS
 from tests.fakes.pipelines import build
 
@@ -92,6 +92,7 @@ def test_flux_attends_the_same_with_the_kernel_between() -> None:
     for layer, given in asked:
         given["image_rotary_emb"] = found.cos(), found.sin()
         expected = layer(**given)
+        fuse(layer)
         layer.set_processor(Placed(plainly))
         for one, other in zip(layer(**given), expected, strict=True):
             assert torch.allclose(one, other, atol=1e-5)
