@@ -70,6 +70,9 @@ class Drawing(Row):
     latents: Any = None  # None until `begin`
     words: Any = None
     avoided: Any = None
+    told: Any = (
+        None  # what the network makes of each step, if it was made beforehand: for what is to be avoided and for the words
+    )
     clean: Any = None  # what the network made of the last step, if a preview was asked for
 
     @property
@@ -395,7 +398,40 @@ class UNet(Family):
         return (noisy - noise * prediction) / max(signal, 1e-3)  # type: ignore[no-any-return]
 
 
-class Flux(Family):
+class Modulated(Family):
+    """A transformer of which each layer is told one vector, made of the time and of all words together."""
+
+    def __init__(self, pipeline: Any, model: Model, device: str) -> None:
+        """Take the parts of a pipeline. `tell` may be put in, too: what makes of such vectors what the layers make of them."""
+        super().__init__(pipeline, model, device)
+        self.tell: Callable[..., torch.Tensor] | None = None
+
+    def begin(self, drawing: Drawing) -> None:
+        super().begin(drawing)
+        if self.tell is not None:
+            known = self._known(drawing)
+            drawing.told = [self.tell(*known, row.expand(len(known[0]), -1)) for row in self._pooled([drawing])]
+
+    def _known(self, drawing: Drawing) -> Sequence[torch.Tensor]:
+        """Return what the vector is made of besides the words: the times, and maybe the guidance, a row for each step."""
+        raise NotImplementedError
+
+    def _pooled(self, drawings: Sequence[Drawing]) -> list[torch.Tensor]:
+        """Return all words together, a row for each row of a pass."""
+        avoided = [drawing.avoided[1] for drawing in drawings] if drawings[0].shape.guided else []
+        return [*avoided, *(drawing.words[1] for drawing in drawings)]
+
+    def _vectors(self, drawings: Sequence[Drawing]) -> torch.Tensor:
+        """Return the same, stacked; or, in their place, what the layers make of this step, if that was made beforehand."""
+        if self.tell is None:
+            return self.stacked(*self._pooled(drawings))
+        kinds = (0, -1) if drawings[0].shape.guided else (-1,)
+        return torch.stack(
+            [drawing.told[kind][len(drawing.timesteps) - drawing.left] for kind in kinds for drawing in drawings]
+        )
+
+
+class Flux(Modulated):
     """FLUX.1: two by two latent pixels in one token, guidance a number that the network is told."""
 
     @property
@@ -418,7 +454,7 @@ class Flux(Family):
             "hidden_states": torch.cat([drawing.latents for drawing in drawings]),
             "timestep": self._times(drawings).to(drawings[0].latents.dtype) / 1000,
             "encoder_hidden_states": self.stacked(*(row[0] for row in words)),
-            "pooled_projections": self.stacked(*(row[1] for row in words)),
+            "pooled_projections": self._vectors(drawings),
             "txt_ids": words[0][2],
             "img_ids": self.places(drawings[0].shape),
         }
@@ -426,6 +462,12 @@ class Flux(Family):
             scales = [drawing.request.guidance_scale for drawing in drawings]
             inputs["guidance"] = self._sent(torch.tensor(scales, dtype=torch.float32))
         return torch.split(self.run(**inputs), 1)
+
+    def _known(self, drawing: Drawing) -> Sequence[torch.Tensor]:
+        times = self._sent(drawing.timesteps).to(self.dtype) / 1000 * 1000  # it takes a thousandth, and rounds
+        if not self.network.config.guidance_embeds:
+            return [times]
+        return times, torch.full_like(times, drawing.request.guidance_scale) * 1000
 
     def call(self, **inputs: torch.Tensor) -> torch.Tensor:
         """Call it with the empty dictionary that the pipeline passes, or it would be compiled anew."""
@@ -444,7 +486,7 @@ class Flux(Family):
         return self.pipeline._unpack_latents(latents, shape.height, shape.width, scale)  # type: ignore[no-any-return]  # noqa: SLF001
 
 
-class StableDiffusion3(Family):
+class StableDiffusion3(Modulated):
     """Stable Diffusion 3 and 3.5."""
 
     def _guided(self, request: ImageRequest) -> bool:
@@ -462,6 +504,9 @@ class StableDiffusion3(Family):
         shift = {"mu": _shift(scheduler, width // side * (height // side))} if dynamic else {}
         scheduler.set_timesteps(steps, device="cpu", **shift)
 
+    def _known(self, drawing: Drawing) -> Sequence[torch.Tensor]:
+        return [self._sent(drawing.timesteps)]
+
     def predict(self, drawings: Sequence[Drawing]) -> Sequence[torch.Tensor]:
         latents, times = torch.cat([drawing.latents for drawing in drawings]), self._times(drawings)
         words = [drawing.words for drawing in drawings]
@@ -472,7 +517,7 @@ class StableDiffusion3(Family):
             hidden_states=latents,
             timestep=times,
             encoder_hidden_states=self.stacked(*(row[0] for row in words)),
-            pooled_projections=self.stacked(*(row[1] for row in words)),
+            pooled_projections=self._vectors(drawings),
         )
         return _guide(drawings, torch.split(rows, 1))
 

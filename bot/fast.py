@@ -24,11 +24,11 @@ from torch._inductor.virtualized import V
 from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
 from transformers import T5EncoderModel
 
-from bot import layers, layers_dit
-from bot.families import KEPT, UNet, ZImage
+from bot import layers, layers_dit, layers_time
+from bot.families import KEPT, Modulated, UNet, ZImage
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from bot.families import Family
 
@@ -42,6 +42,7 @@ REGIONS: Final = {
 }
 KNOWN: Final = 8  # prompts whose keys and values are kept, 25 MiB each for SDXL
 ROW: Final = 4096  # numbers of a token that a norm reads once and keeps, where the compiler would read more than 1,024 twice
+TOLD: Final = 4  # numbers of steps that are foretold by a graph: FLUX's hold 2 MB a step
 WHOLE: Final = 4.0  # megapixels in a pass, all rows together: larger ones keep a GPU busy however they were compiled
 
 
@@ -68,6 +69,15 @@ def hasten(family: Family) -> None:
     shapes.use_duck_shape = False  # or what was compiled for a square serves squares only
     inductor.inductor_choices_class = Choices
     blocks = [block for block in family.network.modules() if type(block).__name__ in REGIONS]
+    _replace_layers(family, blocks)
+    for block in blocks:  # the `forward` alone: what is done before it differs from block to block
+        block.forward = torch.compile(block.forward, fullgraph=True, dynamic=True)
+    _hasten_network(family, blocks)
+    _hasten_decoder(family)
+    _hasten_encoders(family)
+
+
+def _replace_layers(family: Family, blocks: Sequence[torch.nn.Module]) -> None:
     layers_dit.halve(family.network)
     layers_dit.fuse(family.network)
     if family.model.fp8:
@@ -75,15 +85,21 @@ def hasten(family: Family) -> None:
     layers.bend(family.network)
     if family.device.type == "cuda":
         layers_dit.turn(family.network)
-    for block in blocks:
-        block.compile(fullgraph=True, dynamic=True)
+
+
+def _hasten_network(family: Family, blocks: Sequence[torch.nn.Module]) -> None:
     if isinstance(family, UNet):
         _hasten_unet(family)
-    elif isinstance(family, ZImage):
+        return
+    if isinstance(family, ZImage):
         _hasten_z_image(family)
-    else:
-        family.run = Graphs(family.call)
-    _hasten_decoder(family)
+        return
+    family.run = Graphs(family.call)
+    if isinstance(family, Modulated):
+        family.tell = Graphs(layers_time.foretell(family.network, blocks), TOLD)
+
+
+def _hasten_encoders(family: Family) -> None:
     for name, part in family.pipeline.components.items():
         if name.startswith("text_encoder") and type(part).__name__.startswith(("CLIP", "Qwen")):
             part.forward = Graphs(part.forward)
@@ -103,13 +119,16 @@ def slow(family: Family) -> None:
     family.run, family.decoder = family.call, family.call_decoder
     if isinstance(family, UNet | ZImage):
         family.told = family.call_told
+    if isinstance(family, Modulated):
+        family.tell = None
     networks = [part for part in family.pipeline.components.values() if isinstance(part, torch.nn.Module)]
     for part in networks:
-        part.__dict__.pop("forward", None)
         for block in part.modules():
+            block.__dict__.pop("forward", None)
             block._compiled_call_impl = None  # noqa: SLF001  what `compile` has set, and nothing takes back
             layers.put_back(block)
             layers_dit.put_back(block)
+            layers_time.put_back(block)
 
 
 def _hasten_unet(family: UNet) -> None:

@@ -18,6 +18,8 @@ CORE = {"errors", "models", "request", "texts"}
 DOCTOR = {"doctor.finding", "doctor.setup", "doctor.ask"}
 EDGE = CORE | {"actions", "command", "courier", "deadline", "desk", "remembered", "store", "styles", "upload"}
 
+LAYERS = {"layers", "layers_dit", "layers_time"}
+KERNELS = {"kernels"}
 DISCORD = {f"discord_{room}" for room in ("answers", "buttons", "commands", "forms", "http", "reply")}
 
 # Each module, the modules of ours it may import, and the libraries of others. `bot` is the package itself.
@@ -43,8 +45,9 @@ MAP: dict[str, tuple[set[str], set[str]]] = {
     "heap": (set(), set()),
     "layers": (set(), {"torch", "diffusers"}),
     "layers_dit": ({"kernels", "layers"}, {"torch", "diffusers"}),
+    "layers_time": (set(), {"torch", "diffusers"}),
     "families": (CORE | {"steps"}, {"torch", "diffusers", "numpy", "PIL"}),
-    "fast": ({"families", "layers", "layers_dit"}, {"torch", "transformers"}),
+    "fast": ({"families", "layers", "layers_dit", "layers_time"}, {"torch", "transformers"}),
     "gen": (CORE | {"heap", "png", "steps", "families", "fast"}, {"torch", "diffusers", "transformers", "PIL"}),
     "apart": (CORE | {"gen"}, set()),
     "upload": (CORE, {"aiohttp", "PIL"}),
@@ -95,10 +98,10 @@ MAP: dict[str, tuple[set[str], set[str]]] = {
 }
 # Only these may know each outside thing, at whatever level of the map they are.
 KNOWS = {
-    "torch": {"gen", "families", "fast", "layers", "layers_dit", "kernels"},
-    "diffusers": {"gen", "families", "layers", "layers_dit"},
+    "torch": {"gen", "families", "fast", *LAYERS, *KERNELS},
+    "diffusers": {"gen", "families", *LAYERS},
     "transformers": {"gen", "fast"},
-    "triton": {"kernels"},
+    "triton": KERNELS,
     "fastapi": {"web", "deploy"},
     "slack_sdk": {"slack", "slack_install", "slack_people", "slack_reply", "slack_tokens"},
     "slack_bolt": {"slack", "slack_install", "web"},

@@ -33,7 +33,7 @@ def uncompiled(monkeypatch: pytest.MonkeyPatch) -> None:
     def as_it_is(function: Callable[..., Any], **_: Any) -> Callable[..., Any]:
         return function
 
-    monkeypatch.setattr("bot.fast.Graphs", lambda function: function)
+    monkeypatch.setattr("bot.fast.Graphs", lambda function, *_: function)
     monkeypatch.setattr("torch.compile", as_it_is)
     monkeypatch.setattr("torch.nn.Module.compile", lambda _self, **_: None)
 
@@ -152,13 +152,13 @@ def test_nothing_is_left_running_for_a_snapshot() -> None:
 
 
 def test_what_a_gpu_does_not_bear_is_taken_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bot.fast.Graphs", lambda function: function)
+    monkeypatch.setattr("bot.fast.Graphs", lambda function, *_: function)
     pipeline = build(ROWS["flux-schnell"])
     family = Flux(pipeline, ROWS["flux-schnell"], "cpu")
     hasten(family)
-    assert pipeline.transformer.transformer_blocks[0]._compiled_call_impl
+    assert "forward" in pipeline.transformer.transformer_blocks[0].__dict__
     assert type(pipeline.vae.decoder.conv_norm_out) is ChannelsLastNorm
     slow(family)
     assert type(pipeline.vae.decoder.conv_norm_out) is torch.nn.GroupNorm
-    assert not [part for part in pipeline.transformer.modules() if part._compiled_call_impl]
+    assert not [part for part in pipeline.transformer.modules() if "forward" in part.__dict__]
     assert (family.run, family.decoder) == (family.call, family.call_decoder)
