@@ -24,7 +24,7 @@ from torch._inductor.virtualized import V
 from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
 from transformers import T5EncoderModel
 
-from bot import layers, layers_dit, layers_time
+from bot import layers, layers_conv, layers_dit, layers_time
 from bot.families import KEPT, Modulated, UNet, ZImage
 
 if TYPE_CHECKING:
@@ -85,6 +85,8 @@ def _replace_layers(family: Family, blocks: Sequence[torch.nn.Module]) -> None:
     layers.bend(family.network)
     if family.device.type == "cuda":
         layers_dit.turn(family.network)
+        if isinstance(family, UNet):
+            layers_conv.even(family.network)
 
 
 def _hasten_network(family: Family, blocks: Sequence[torch.nn.Module]) -> None:
@@ -128,6 +130,7 @@ def slow(family: Family) -> None:
             block._compiled_call_impl = None  # noqa: SLF001  what `compile` has set, and nothing takes back
             layers.put_back(block)
             layers_dit.put_back(block)
+            layers_conv.put_back(block)
             layers_time.put_back(block)
 
 

@@ -18,8 +18,8 @@ CORE = {"errors", "models", "request", "texts"}
 DOCTOR = {"doctor.finding", "doctor.setup", "doctor.ask"}
 EDGE = CORE | {"actions", "command", "courier", "deadline", "desk", "remembered", "store", "styles", "upload"}
 
-LAYERS = {"layers", "layers_dit", "layers_time"}
-KERNELS = {"kernels"}
+LAYERS = {"layers", "layers_conv", "layers_dit", "layers_time"}
+KERNELS = {"kernels", "kernels_norm"}
 DISCORD = {f"discord_{room}" for room in ("answers", "buttons", "commands", "forms", "http", "reply")}
 
 # Each module, the modules of ours it may import, and the libraries of others. `bot` is the package itself.
@@ -42,12 +42,14 @@ MAP: dict[str, tuple[set[str], set[str]]] = {
     "store_modal": (CORE | {"store"}, set()),
     "steps": (set(), set()),
     "kernels": (set(), {"torch", "triton"}),
+    "kernels_norm": (set(), {"torch", "triton"}),
     "heap": (set(), set()),
     "layers": (set(), {"torch", "diffusers"}),
     "layers_dit": ({"kernels", "layers"}, {"torch", "diffusers"}),
     "layers_time": (set(), {"torch", "diffusers"}),
+    "layers_conv": ({"kernels_norm", "layers_time"}, {"torch", "diffusers"}),
     "families": (CORE | {"steps"}, {"torch", "diffusers", "numpy", "PIL"}),
-    "fast": ({"families", "layers", "layers_dit", "layers_time"}, {"torch", "transformers"}),
+    "fast": ({"families", "layers", "layers_conv", "layers_dit", "layers_time"}, {"torch", "transformers"}),
     "gen": (CORE | {"heap", "png", "steps", "families", "fast"}, {"torch", "diffusers", "transformers", "PIL"}),
     "apart": (CORE | {"gen"}, set()),
     "upload": (CORE, {"aiohttp", "PIL"}),

@@ -1,0 +1,109 @@
+"""Layers of UNets, computed in another way that a GPU is quicker at. The same comes out, but for rounding.
+
+As in `bot.layers`, each takes the place of a layer that is there, with its weights.
+"""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+
+import torch
+from diffusers.models.resnet import ResnetBlock2D
+from diffusers.models.transformers.transformer_2d import Transformer2DModel
+from torch.nn.functional import conv2d, linear, silu
+
+from bot.layers_time import give_part
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+
+class Norm(torch.nn.GroupNorm):
+    """Group norm by a kernel of ours, and the SiLU after it, if there is one."""
+
+    normalize: Callable[..., torch.Tensor]
+    bent: bool
+
+    def forward(self, input: torch.Tensor, added: torch.Tensor | None = None) -> torch.Tensor:  # noqa: A002  its name in torch
+        """Normalize (rows, channels, height, width), and before add (rows or 1, channels) to each pixel."""
+        return self.normalize(input, added, self.weight, self.bias, self.num_groups, self.eps, self.bent)
+
+
+class Resnet(ResnetBlock2D):
+    """A residual block with such norms. `Times` tells it what to add to each pixel, the bias of its first layer included."""
+
+    def forward(self, input_tensor: torch.Tensor, temb: torch.Tensor, *_: Any, **__: Any) -> torch.Tensor:
+        """Take pictures, (rows, channels, height, width), one block further."""
+        hidden = conv2d(self.norm1(input_tensor), self.conv1.weight, padding=1)
+        hidden = self.conv2(self.norm2(hidden, temb))
+        rest = input_tensor if self.conv_shortcut is None else self.conv_shortcut(input_tensor)
+        return (rest + hidden) / self.output_scale_factor  # type: ignore[no-any-return]
+
+
+class Attending(Transformer2DModel):
+    """Attention in a UNet that leaves the channels of a pixel side by side; diffusers writes them in another order."""
+
+    def _get_output_for_continuous_inputs(
+        self, hidden_states: torch.Tensor, residual: torch.Tensor, batch_size: int, height: int, width: int, inner_dim: int
+    ) -> torch.Tensor:
+        def laid_out(pixels: torch.Tensor) -> torch.Tensor:
+            return pixels.reshape(batch_size, height, width, inner_dim).permute(0, 3, 1, 2)
+
+        if self.use_linear_projection:
+            return laid_out(self.proj_out(hidden_states)) + residual
+        return self.proj_out(laid_out(hidden_states)) + residual  # type: ignore[no-any-return]
+
+
+class Times(torch.nn.Module):
+    """What all residual blocks of a UNet make of the time of a step, side by side: in one product instead of one in each."""
+
+    weight: torch.Tensor
+    bias: torch.Tensor
+
+    def __init__(self, blocks: Sequence[Any]) -> None:
+        """Take the blocks, and let each be given its own part."""
+        super().__init__()
+        self.register_buffer("weight", torch.cat([block.time_emb_proj.weight for block in blocks]))
+        self.register_buffer("bias", torch.cat([block.time_emb_proj.bias + block.conv1.bias for block in blocks]))
+        start = 0
+        for block in blocks:
+            give_part(block, start, start + block.out_channels)
+            start += block.out_channels
+
+    def forward(self, time: torch.Tensor) -> torch.Tensor:
+        """Take (rows, numbers of a time)."""
+        return linear(silu(time), self.weight, self.bias)
+
+
+def even(network: Any) -> None:
+    """Let a UNet normalize with a kernel of ours: on a GPU only, and where torch has brought Triton along."""
+    if not find_spec("triton"):
+        return
+    from bot.kernels_norm import normalize  # noqa: PLC0415
+
+    blocks: list[Any] = [block for block in network.modules() if isinstance(block, ResnetBlock2D)]
+    if not all(map(_usual, blocks)) or network.time_embed_act or not isinstance(network.conv_act, torch.nn.SiLU):
+        return
+    for layer in network.modules():
+        if type(layer) is torch.nn.GroupNorm:
+            layer.__class__, layer.normalize, layer.bent = Norm, normalize, False  # type: ignore[assignment]
+        elif type(layer) is Transformer2DModel:
+            layer.__class__ = Attending
+    for block in blocks:
+        block.__class__, block.norm1.bent, block.norm2.bent = Resnet, True, True
+    network.conv_norm_out.bent, network.conv_act = True, torch.nn.Identity()
+    network.time_embed_act = Times(blocks)
+
+
+def _usual(block: Any) -> bool:
+    bends = isinstance(block.nonlinearity, torch.nn.SiLU)
+    return bends and block.time_embedding_norm == "default" and not (block.up or block.down or block.skip_time_act)
+
+
+def put_back(layer: Any) -> None:
+    """Let a layer compute as diffusers has it."""
+    usual: dict[type, type] = {Norm: torch.nn.GroupNorm, Resnet: ResnetBlock2D, Attending: Transformer2DModel}
+    layer.__class__ = usual.get(type(layer), type(layer))
+    if isinstance(getattr(layer, "time_embed_act", None), Times):
+        layer.time_embed_act, layer.conv_act = None, torch.nn.SiLU()

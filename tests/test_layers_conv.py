@@ -1,0 +1,128 @@
+"""Layers that take the place of a UNet's compute the same, but for rounding; and so does the kernel they call."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import torch
+from torch.nn.functional import group_norm, silu
+
+from bot.layers_conv import Attending, Norm, Resnet, even, put_back
+from bot.layers_time import put_back as put_back_times
+from bot.models import ROWS
+from tests.fakes.pipelines import build
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+NORMS = {  # channels, groups, height, width; rows that something is added to; bent or not
+    "ten channels to a group": ((320, 32, 8, 9), 2, True),
+    "groups wider than a program takes": ((640, 4, 3, 4), 0, True),
+    "groups that do not fill the last program": ((960, 32, 3, 6), 1, False),
+    "few and narrow groups": ((64, 8, 6, 10), 2, False),
+    "a large picture": ((32, 8, 60, 70), 0, True),
+}
+
+
+@pytest.fixture
+def normalize() -> Callable[..., torch.Tensor]:
+    pytest.importorskip("triton", reason="Triton is there for Linux alone")
+    from bot.kernels_norm import normalize  # noqa: PLC0415
+
+    return normalize
+
+
+@torch.inference_mode()
+@pytest.mark.filterwarnings("ignore:overflow encountered in exp")  # a number far below zero bends to zero
+@pytest.mark.parametrize(("shape", "added", "bent"), NORMS.values(), ids=NORMS)
+def test_the_kernel_normalizes(
+    shape: tuple[int, int, int, int], added: int, bent: bool, normalize: Callable[..., torch.Tensor]
+) -> None:
+    torch.manual_seed(0)
+    channels, groups, *size = shape
+    spread = torch.rand(channels, 1, 1)
+    given = (30 + spread * torch.randn(2, channels, *size)).contiguous(memory_format=torch.channels_last)  # far from zero
+    norm = torch.nn.GroupNorm(groups, channels).double()
+    torch.nn.init.normal_(norm.weight)
+    torch.nn.init.normal_(norm.bias)
+    more = torch.randn(max(added, 1), 2 * channels)[:, :channels]  # a part of a larger product
+    expected = norm((given + more[:, :, None, None] * bool(added)).double())
+    found = normalize(given, more if added else None, norm.weight.float(), norm.bias.float(), groups, norm.eps, bent)
+    assert torch.allclose(found.double(), silu(expected) if bent else expected, atol=1e-4)
+    assert found.is_contiguous(memory_format=torch.channels_last)
+
+
+def plainly(
+    given: torch.Tensor,
+    added: torch.Tensor | None,
+    weight: torch.Tensor,
+    bias: torch.Tensor,
+    groups: int,
+    eps: float,
+    bent: bool,
+) -> torch.Tensor:
+    """Do what the kernel does, by torch's own means."""
+    found = group_norm(given if added is None else given + added[:, :, None, None], groups, weight, bias, eps)
+    return silu(found) if bent else found
+
+
+@pytest.fixture
+def without_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("triton", reason="Triton is there for Linux alone")
+    monkeypatch.setattr("bot.kernels_norm.normalize", plainly)
+
+
+@torch.inference_mode()
+def test_the_compiler_knows_what_the_kernel_returns(normalize: Any) -> None:
+    given = torch.randn(2, 16, 3, 5).contiguous(memory_format=torch.channels_last)
+    torch.library.opcheck(
+        normalize, (given, torch.randn(1, 16), torch.ones(16), torch.zeros(16), 4, 1e-5, True), test_utils="test_faketensor"
+    )
+
+
+@torch.inference_mode()
+@pytest.mark.usefixtures("without_a_gpu")
+@pytest.mark.parametrize("name", ["sd15", "sdxl"])
+def test_a_unet_with_such_layers_draws_the_same_and_compiles_in_one_piece(name: str) -> None:
+    network = build(ROWS[name]).unet.eval().to(memory_format=torch.channels_last)
+    call = called(network)
+    expected = call()
+    usual = [type(layer) for layer in network.modules()]
+    even(network)
+    kinds = {type(layer) for layer in network.modules()}
+    assert {Norm, Resnet, Attending} < kinds
+    assert torch.nn.GroupNorm not in kinds
+    assert torch.allclose(call(), expected, atol=1e-5)
+    assert torch.allclose(torch.compile(call, fullgraph=True, backend="eager")(), expected, atol=1e-5)
+    for layer in network.modules():
+        put_back(layer)
+        put_back_times(layer)
+    assert [type(layer) for layer in network.modules()] == usual
+    assert torch.equal(call(), expected)
+
+
+@torch.inference_mode()
+@pytest.mark.usefixtures("without_a_gpu")
+def test_the_channels_of_a_pixel_stay_side_by_side_through_a_unet() -> None:
+    network = build(ROWS["sdxl"]).unet.eval().to(memory_format=torch.channels_last)
+    even(network)
+    seen: list[bool] = []
+    for layer in network.modules():
+        if isinstance(layer, Norm):
+            layer.register_forward_pre_hook(
+                lambda _layer, given: seen.append(given[0].is_contiguous(memory_format=torch.channels_last))
+            )
+    called(network)()
+    assert len(seen) > 10
+    assert all(seen)
+
+
+def called(network: Any) -> Callable[[], torch.Tensor]:
+    """Return a call of a UNet, always with the same."""
+    torch.manual_seed(1)
+    words, latents = torch.randn(2, 7, network.config.cross_attention_dim), torch.randn(2, 4, 8, 16)
+    latents = latents.contiguous(memory_format=torch.channels_last)
+    added = {"text_embeds": torch.randn(2, 32), "time_ids": torch.randn(2, 6)}
+    times = torch.tensor([5, 900])
+    return lambda: network(latents, times, words, added_cond_kwargs=added, return_dict=False)[0]
