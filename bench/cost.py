@@ -36,11 +36,11 @@ MONTH: Final = 730 * HOUR
 
 # Seconds for a picture of a model's own size and steps, on a GPU, as RESULTS.md has them. What is not here is not measured.
 SECONDS: Final[Mapping[tuple[str, str], float]] = {
-    ("z-image-turbo", "H200"): 0.789,
-    ("sdxl", "H200"): 0.803,
+    ("z-image-turbo", "H200"): 0.776,
+    ("sdxl", "H200"): 0.776,
     ("sdxl-turbo", "H200"): 0.056,
     ("sd35-medium", "H200"): 1.379,
-    ("flux-schnell", "H200"): 0.515,
+    ("flux-schnell", "H200"): 0.514,
 }
 
 # What NVIDIA's data sheets promise: TFLOP/s of half-precision tensor cores without sparsity, and the memory's GB/s.
