@@ -25,12 +25,13 @@ from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
 from transformers import T5EncoderModel
 
 from bot import layers, layers_conv, layers_dit, layers_time
-from bot.families import KEPT, Modulated, UNet, ZImage
+from bot.families import Modulated, UNet, ZImage
+from bot.family import KEPT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from bot.families import Family
+    from bot.family import Family
 
 log: Final = logging.getLogger(__name__)
 

@@ -1,7 +1,7 @@
 """Draw: requests in, events out, any number at a time on one device. Knows diffusers, and nothing of chat.
 
 One thread works on the device. It takes whatever is under way one step further, again and again: `bot.steps` says whose
-step is next, `bot.families` takes it. In between it looks who has come and who has gone. Other threads turn finished
+step is next, `bot.family` takes it. In between it looks who has come and who has gone. Other threads turn finished
 pictures into files meanwhile.
 """
 
@@ -35,7 +35,7 @@ from diffusers.utils import logging as diffusers_logging
 
 from bot import fast, png
 from bot.errors import Cancelled, Spoilt, Told, TooLarge
-from bot.families import FAMILIES, Drawing, Family
+from bot.families import FAMILIES
 from bot.request import Event, Finished, ImageRequest, Picture, Started, Step, compose
 from bot.steps import Curve, Schedule, Task, padded
 from bot.texts import Phrase
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from collections import abc
     from collections.abc import Mapping, Sequence
 
-    from bot.families import Shape
+    from bot.family import Drawing, Family, Shape
     from bot.models import Model
 
 log: Final = logging.getLogger(__name__)

@@ -48,9 +48,10 @@ MAP: dict[str, tuple[set[str], set[str]]] = {
     "layers_dit": ({"kernels", "layers"}, {"torch", "diffusers"}),
     "layers_time": (set(), {"torch", "diffusers"}),
     "layers_conv": ({"kernels_norm", "layers_time"}, {"torch", "diffusers"}),
-    "families": (CORE | {"steps"}, {"torch", "diffusers", "numpy", "PIL"}),
-    "fast": ({"families", "layers", "layers_conv", "layers_dit", "layers_time"}, {"torch", "transformers"}),
-    "gen": (CORE | {"heap", "png", "steps", "families", "fast"}, {"torch", "diffusers", "transformers", "PIL"}),
+    "family": (CORE | {"steps"}, {"torch", "diffusers", "PIL"}),
+    "families": (CORE | {"family"}, {"torch", "diffusers", "numpy"}),
+    "fast": ({"families", "family", "layers", "layers_conv", "layers_dit", "layers_time"}, {"torch", "transformers"}),
+    "gen": (CORE | {"heap", "png", "steps", "families", "family", "fast"}, {"torch", "diffusers", "transformers", "PIL"}),
     "apart": (CORE | {"gen"}, set()),
     "upload": (CORE, {"aiohttp", "PIL"}),
     "courier": (CORE | {"store", "upload"}, set()),
@@ -100,8 +101,8 @@ MAP: dict[str, tuple[set[str], set[str]]] = {
 }
 # Only these may know each outside thing, at whatever level of the map they are.
 KNOWS = {
-    "torch": {"gen", "families", "fast", *LAYERS, *KERNELS},
-    "diffusers": {"gen", "families", *LAYERS},
+    "torch": {"gen", "families", "family", "fast", *LAYERS, *KERNELS},
+    "diffusers": {"gen", "families", "family", *LAYERS},
     "transformers": {"gen", "fast"},
     "triton": KERNELS,
     "fastapi": {"web", "deploy"},

@@ -10,7 +10,8 @@ import pytest
 import torch
 from PIL import Image
 
-from bot.families import FAMILIES, Drawing, Family, slerp
+from bot.families import FAMILIES
+from bot.family import Drawing, Family, slerp
 from bot.models import MODELS, ROWS, Model
 from bot.request import ImageRequest, compose
 from bot.steps import Task

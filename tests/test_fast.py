@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch.utils._pytree import tree_flatten
 
-from bot.families import FAMILIES, Drawing, Family, Flux, ZImage
+from bot.families import FAMILIES, Flux, ZImage
 from bot.fast import hasten, rest, slow
 from bot.gen import Generator
 from bot.layers import ChannelsLastNorm
@@ -21,6 +21,8 @@ from tests.fakes.pipelines import build
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+    from bot.family import Drawing, Family
 
 SIDE = 64  # pixels
 GELUS = 5e-3  # of the largest number: there are two kinds of GELU, and on a CPU the quick one is the other

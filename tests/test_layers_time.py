@@ -19,7 +19,7 @@ from bot.steps import Task
 from tests.fakes.pipelines import build
 
 if TYPE_CHECKING:
-    from bot.families import Drawing
+    from bot.family import Drawing
 
 SIDE = 64  # pixels
 
