@@ -19,12 +19,11 @@ import triton.language as tl
 LANES: Final = 128  # channels of a pixel that one program takes: whole groups, as many as fit
 EVEN: Final = 8  # numbers that a thread reads at once; so programs begin at a multiple of that
 SMALL: Final = 64 * 64  # pixels; bench/LOG.md has what was tried for these and for larger pictures
-AT_ONCE: Final = {
-    True: (16, 2),
-    False: (32, 4),
-}  # pixels that a program takes at a time, and its warps: small pictures, large ones
+FEW: Final = (16, 2)  # pixels that a program takes at a time, and its warps, in small pictures
+MANY: Final = (32, 4)  # the same in large ones
 PROGRAMS: Final = 512  # that a kernel is divided into, about: a few for each multiprocessor
-CHUNKS: Final = 128  # parts of a picture that are measured, at most: the second kernel reads what was found in each
+CHUNKS: Final = 64  # parts of a picture that are measured, at most: the second kernel reads what was found in each
+ANY: Final = ["pixels", "chunk", "added_stride"]  # or Triton compiles once more, for a second, where 16 divides them
 
 
 @triton.jit
@@ -47,7 +46,7 @@ def _tile(given, added, start, end, channel, inside, channels, ADDED: tl.constex
     return found, here, place
 
 
-@triton.jit
+@triton.jit(do_not_specialize=ANY)
 def _measure(
     given, added, means, squares, pixels, chunk, channels, added_stride, groups, ADDED: tl.constexpr,
     GROUP: tl.constexpr, TAKEN: tl.constexpr, GROUPS: tl.constexpr, LANES: tl.constexpr, AT_ONCE: tl.constexpr,
@@ -82,7 +81,7 @@ def _measure(
     tl.store(squares + target, group_square, mask=known)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=ANY)
 def _apply(
     given, added, weight, bias, means, squares, result, pixels, chunk, channels, added_stride, groups, eps,
     SILU: tl.constexpr, PARTS: tl.constexpr, ADDED: tl.constexpr,
@@ -146,7 +145,7 @@ def normalize(
     _measure[grid](given, more, means, squares, pixels, chunk, channels, stride, groups, **sizes)
     _apply[grid](
         given, more, weight, bias, means, squares, result, pixels, chunk, channels, stride, groups, eps,
-        SILU=silu, PARTS=triton.next_power_of_2(grid[0]), **sizes,
+        SILU=silu, PARTS=CHUNKS, **sizes,
     )  # fmt: skip
     return result
 
@@ -156,7 +155,7 @@ def _sizes(pixels: int, groups: int, group: int) -> dict[str, int]:
     step = EVEN // math.gcd(group, EVEN)  # groups that begin and end where a thread does
     lanes = max(LANES, triton.next_power_of_2(group * step))
     taken = min(lanes // group, triton.cdiv(groups, step) * step) // step * step
-    at_once, warps = AT_ONCE[pixels <= SMALL]
+    at_once, warps = FEW if pixels <= SMALL else MANY
     every = triton.next_power_of_2(taken)
     return {"GROUP": group, "TAKEN": taken, "GROUPS": every, "LANES": lanes, "AT_ONCE": at_once, "num_warps": warps}
 

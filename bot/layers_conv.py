@@ -5,7 +5,6 @@ As in `bot.layers`, each takes the place of a layer that is there, with its weig
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -76,24 +75,28 @@ class Times(torch.nn.Module):
         return linear(silu(time), self.weight, self.bias)
 
 
+@torch.no_grad()
 def even(network: Any) -> None:
-    """Let a UNet normalize with a kernel of ours: on a GPU only, and where torch has brought Triton along."""
-    if not find_spec("triton"):
-        return
-    from bot.kernels_norm import normalize  # noqa: PLC0415
+    """Let a UNet normalize with a kernel of ours: on a GPU only."""
+    from bot.kernels_norm import normalize  # noqa: PLC0415  Triton is not on every computer
 
     blocks: list[Any] = [block for block in network.modules() if isinstance(block, ResnetBlock2D)]
     if not all(map(_usual, blocks)) or network.time_embed_act or not isinstance(network.conv_act, torch.nn.SiLU):
         return
-    for layer in network.modules():
-        if type(layer) is torch.nn.GroupNorm:
-            layer.__class__, layer.normalize, layer.bent = Norm, normalize, False  # type: ignore[assignment]
-        elif type(layer) is Transformer2DModel:
-            layer.__class__ = Attending
+
+    def replace(norm: Any, *, bent: bool) -> None:
+        norm.__class__, norm.normalize, norm.bent = Norm, normalize, bent
+
     for block in blocks:
-        block.__class__, block.norm1.bent, block.norm2.bent = Resnet, True, True
-    network.conv_norm_out.bent, network.conv_act = True, torch.nn.Identity()
-    network.time_embed_act = Times(blocks)
+        replace(block.norm1, bent=True)
+        replace(block.norm2, bent=True)
+        block.__class__ = Resnet
+    for layer in network.modules():
+        if type(layer) is Transformer2DModel:
+            replace(layer.norm, bent=False)
+            layer.__class__ = Attending
+    replace(network.conv_norm_out, bent=True)
+    network.conv_act, network.time_embed_act = torch.nn.Identity(), Times(blocks)
 
 
 def _usual(block: Any) -> bool:
@@ -102,8 +105,9 @@ def _usual(block: Any) -> bool:
 
 
 def put_back(layer: Any) -> None:
-    """Let a layer compute as diffusers has it."""
+    """Let a layer compute as diffusers has it; `bot.layers_time` takes back that blocks are given their parts."""
     usual: dict[type, type] = {Norm: torch.nn.GroupNorm, Resnet: ResnetBlock2D, Attending: Transformer2DModel}
-    layer.__class__ = usual.get(type(layer), type(layer))
+    if type(layer) in usual:
+        layer.__class__ = usual[type(layer)]
     if isinstance(getattr(layer, "time_embed_act", None), Times):
         layer.time_embed_act, layer.conv_act = None, torch.nn.SiLU()

@@ -16,7 +16,14 @@ from triton.compiler import ASTSource
 from bot import kernels, kernels_norm
 
 WARP = 32  # threads
-KINDS = {torch.float16: "*fp16", torch.float32: "*fp32", torch.float8_e4m3fn: "*fp8e4nv", int: "i32", float: "fp32"}
+KINDS = {
+    torch.float16: "*fp16",
+    torch.bfloat16: "*bf16",
+    torch.float32: "*fp32",
+    torch.float8_e4m3fn: "*fp8e4nv",
+    int: "i32",
+    float: "fp32",
+}
 
 
 class Compiled:
@@ -45,12 +52,13 @@ def main() -> None:
     kernels._bend_and_shrink = Compiled(kernels._bend_and_shrink, 90)  # old ones have no numbers of eight bits
     kernels_norm._measure = Compiled(kernels_norm._measure, 75, 90)
     kernels_norm._apply = Compiled(kernels_norm._apply, 75, 90)
-    tokens, norms = torch.zeros(1, 6, 3 * 64).half(), [torch.ones(64).half()] * 2
+    tokens, norms = torch.zeros(1, 6, 3 * 64).bfloat16(), [torch.ones(64).bfloat16()] * 2
     kernels.place([tokens], [tokens], norms, torch.ones(1, 6, 32), torch.ones(1, 6, 32), 3, 1e-6)
-    kernels.bend_and_shrink(torch.zeros(4, 12288).half())
-    picture = torch.zeros(2, 320, 8, 8).half().contiguous(memory_format=torch.channels_last)
-    numbers = picture[:, :, 0, 0]
-    kernels_norm.normalize(picture, numbers, numbers[0], numbers[0], 32, 1e-5, silu=True)
+    kernels.bend_and_shrink(torch.zeros(4, 12288).bfloat16())
+    for channels, side in ((320, 8), (1920, 65)):
+        picture = torch.zeros(2, channels, side, side).half().contiguous(memory_format=torch.channels_last)
+        numbers = picture[:, :, 0, 0]
+        kernels_norm.normalize(picture, numbers if side == 8 else None, numbers[0], numbers[0], 32, 1e-5, silu=True)
 
 
 if __name__ == "__main__":
