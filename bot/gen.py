@@ -14,7 +14,7 @@ import math
 import queue
 import threading
 import time
-from collections import Counter, deque
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -59,7 +59,6 @@ WORTHWHILE: Final = 0.95  # a pass with more pictures takes at most so much of t
 LINGER: Final = 10.0  # seconds that the thread on the device stays after the last drawing: the next one is 1 to 4 ms quicker
 ENCODERS: Final = 2  # threads that turn pictures into files
 SOON: Final = 0.9  # of the time that a pass was measured to take: then the next one is handed over
-RECENT: Final = 8  # hand-overs of which the quickest says how long one takes
 TIDY_EVERY: Final = 5.0  # seconds between two times that free memory goes back to the system: it takes 5 to 20 ms
 
 
@@ -104,11 +103,13 @@ class Generator:
         memory = _memory(self.device) if memory is None else memory
         self._pipeline = _load(model, self.device, memory)
         self._family: Family = FAMILIES[model.pipeline](self._pipeline, model, self.device)
-        if self.device.startswith("cuda") and memory >= model.vram:
+        self._hastened = self.device.startswith("cuda") and memory >= model.vram
+        if self._hastened:
             fast.hasten(self._family)
         self._curve = Curve()
         self._full = 0.0  # the work in the largest pass that pays, as `warm` measured; without that, everybody goes alone
-        self._took: deque[float] = deque(maxlen=RECENT)  # seconds that it took to hand over the last passes to the device
+        self._took = 0.0  # seconds that it took to hand the last pass to the device
+        self._quickest = math.inf  # the same of the quickest: others may have had to wait until the device had room for them
         self._schedule = Schedule(self._costs)
         self._colours: torch.Tensor | None = None
         self._turn = threading.Condition()  # guards what follows
@@ -132,7 +133,8 @@ class Generator:
             raise
         except Exception:  # a compiler that does not know this GPU, say: then people wait longer, but they get their pictures
             log.exception("%s is not compiled on this %s", self.model.name, self.device)
-            fast.slow(self._family)
+            if self._hastened:  # or it would take away what lets its parts take turns
+                fast.slow(self._family)
             list(self.generate(request))
         if self.device.startswith("cuda"):
             self._measure(request)
@@ -245,8 +247,7 @@ class Generator:
 
     def _hold_back(self, passes: Sequence[_Pass]) -> None:
         """Wait until it is time for the next pass, if the device begins with these now; or until somebody is to be prepared."""
-        ahead = min(self._took, default=0.0)  # a device that was handed much too early keeps the hand that gives: no measure
-        seconds = SOON * sum(each.seconds for each in passes) - 2 * ahead
+        seconds = SOON * sum(each.seconds for each in passes) - self._took - 2 * self._quickest
         if seconds > 0:
             with self._turn:
                 self._turn.wait_for(lambda: bool(self._arrived or self._ready), seconds)
@@ -291,7 +292,9 @@ class Generator:
             return []
         begun = time.monotonic()
         passes = self._advance(drawings)
-        self._took.append(time.monotonic() - begun)
+        if passes:
+            self._took = time.monotonic() - begun
+            self._quickest = min(self._quickest, self._took)
         return passes
 
     def _begin(self, drawing: Drawing) -> None:

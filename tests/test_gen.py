@@ -237,16 +237,40 @@ def test_a_gpu_is_not_handed_the_next_step_long_before_it_is_done(
 def test_handing_over_nothing_says_nothing_of_how_long_it_takes() -> None:
     generator = Generator(SKETCH, "cpu")
     assert generator._launch() == []
-    assert not generator._took
+    assert generator._quickest == math.inf
 
 
-def test_a_gpu_that_was_handed_too_much_at_once_is_not_handed_too_much_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It keeps whoever hands it something until there is room, for half a pass and longer."""
+def test_a_gpu_that_was_handed_too_much_at_once_is_not_handed_too_much_for_good(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever hands it a pass too early waits in there until it has room: that says nothing of the next one."""
     generator, rests = Generator(SKETCH, "cpu"), list[float]()
     monkeypatch.setattr(generator._turn, "wait_for", lambda _somebody, seconds: rests.append(seconds))
-    generator._took.extend([1.0, 70.0, 70.0])
-    generator._hold_back([_Pass([], {}, [], None, seconds=100.0)])
-    assert rests == [SOON * 100 - 2]
+    passes = [_Pass([], {}, [], None, seconds=100.0)]
+    generator._quickest = 1.0
+    for took in (70.0, 70.0, 1.0):
+        generator._took = took
+        generator._hold_back(passes)
+    assert rests == [SOON * 100 - 70 - 2, SOON * 100 - 70 - 2, SOON * 100 - 1 - 2]
+
+
+@pytest.mark.parametrize("hastened", [True, False], ids=["made faster", "as it is"])
+def test_what_fails_while_warming_is_taken_back_if_there_is_something_to_take_back(
+    hastened: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    generator, slowed = Generator(SKETCH, "cpu"), list[Any]()
+    predict = generator._family.predict
+    failures = [RuntimeError("this GPU does not bear it")]
+
+    def fail(drawings: Any) -> Any:
+        if failures:
+            raise failures.pop()
+        return predict(drawings)
+
+    monkeypatch.setattr(generator, "_hastened", hastened)
+    monkeypatch.setattr(generator._family, "predict", fail)
+    monkeypatch.setattr("bot.fast.slow", slowed.append)
+    generator.warm()
+    assert slowed == [generator._family] * hastened
+    assert not failures
 
 
 def test_what_the_compiler_was_told_holds_on_the_thread_that_draws() -> None:
