@@ -116,7 +116,7 @@ class Modulated(Family):
         super().begin(drawing)
         if self.tell is not None:
             known = self._known(drawing)
-            drawing.told = [self.tell(*known, row.expand(len(known[0]), -1)) for row in self._pooled([drawing])]
+            drawing.foretold = [self.tell(*known, row.expand(len(known[0]), -1)) for row in self._pooled([drawing])]
 
     def _known(self, drawing: Drawing) -> Sequence[torch.Tensor]:
         """Return what the vector is made of besides the words: the times, and maybe the guidance, a row for each step."""
@@ -128,12 +128,12 @@ class Modulated(Family):
         return [*avoided, *(drawing.words[1] for drawing in drawings)]
 
     def _vectors(self, drawings: Sequence[Drawing]) -> torch.Tensor:
-        """Return the same, stacked; or, in their place, what the layers make of this step, if that was made beforehand."""
+        """Return all words together, as a network takes them; or in their place what its layers make of this step with them."""
         if self.tell is None:
             return self.stacked(*self._pooled(drawings))
-        kinds = (0, -1) if drawings[0].shape.guided else (-1,)
+        kinds = (0, -1) if drawings[0].shape.guided else (-1,)  # first what is to be avoided, as in a pass
         return torch.stack(
-            [drawing.told[kind][len(drawing.timesteps) - drawing.left] for kind in kinds for drawing in drawings]
+            [drawing.foretold[kind][len(drawing.timesteps) - drawing.left] for kind in kinds for drawing in drawings]
         )
 
 
@@ -170,7 +170,7 @@ class Flux(Modulated):
         return torch.split(self.run(**inputs), 1)
 
     def _known(self, drawing: Drawing) -> Sequence[torch.Tensor]:
-        times = self._sent(drawing.timesteps).to(self.dtype) / 1000 * 1000  # it takes a thousandth, and rounds
+        times = self._sent(drawing.timesteps).to(self.dtype) / 1000 * 1000  # as if by the network, which is given a thousandth
         if not self.network.config.guidance_embeds:
             return [times]
         return times, torch.full_like(times, drawing.request.guidance_scale) * 1000

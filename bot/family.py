@@ -68,9 +68,7 @@ class Drawing(Row):
     latents: Any = None  # None until `begin`
     words: Any = None
     avoided: Any = None
-    told: Any = (
-        None  # what the network makes of each step, if it was made beforehand: for what is to be avoided and for the words
-    )
+    foretold: Any = None  # what layers make of all steps, if made beforehand: with what is to be avoided, with the words
     clean: Any = None  # what the network made of the last step, if a preview was asked for
 
     @property
@@ -172,6 +170,8 @@ class Family:
             drawing.latents = drawing.scheduler.step(
                 prediction, drawing.timestep, drawing.latents, return_dict=False, **drawing.extra
             )[0]
+            if drawing.left == 1:
+                drawing.foretold = None  # a hundred megabytes, for FLUX and fifty steps
             taken = len(drawing.timesteps) - drawing.left + 1
             if drawing.left > 1 and taken >= round(self.model.guidance_stop * len(drawing.timesteps), 6):  # 0.55 * 20 > 11
                 drawing.shape = drawing.shape._replace(guided=False)

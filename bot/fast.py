@@ -11,6 +11,7 @@ import logging
 import statistics
 from collections import OrderedDict
 from functools import lru_cache, partial
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Final
 
 import torch
@@ -43,7 +44,6 @@ REGIONS: Final = {
 }
 KNOWN: Final = 8  # prompts whose keys and values are kept, 25 MiB each for SDXL
 ROW: Final = 4096  # numbers of a token that a norm reads once and keeps, where the compiler would read more than 1,024 twice
-TOLD: Final = 4  # numbers of steps that are foretold by a graph: FLUX's hold 2 MB a step
 WHOLE: Final = 4.0  # megapixels in a pass, all rows together: larger ones keep a GPU busy however they were compiled
 
 
@@ -84,7 +84,7 @@ def _replace_layers(family: Family, blocks: Sequence[torch.nn.Module]) -> None:
     if family.model.fp8:
         layers.quantize(blocks)
     layers.bend(family.network)
-    if family.device.type == "cuda":
+    if family.device.type == "cuda" and find_spec("triton"):
         layers_dit.turn(family.network)
         if isinstance(family, UNet):
             layers_conv.even(family.network)
@@ -99,7 +99,14 @@ def _hasten_network(family: Family, blocks: Sequence[torch.nn.Module]) -> None:
         return
     family.run = Graphs(family.call)
     if isinstance(family, Modulated):
-        family.tell = Graphs(layers_time.foretell(family.network, blocks), TOLD)
+        _hasten_telling(family, blocks)
+
+
+def _hasten_telling(family: Modulated, blocks: Sequence[torch.nn.Module]) -> None:
+    """Foretell the usual number of steps by a graph; others come and go, and recording stops everybody for a moment."""
+    tell = layers_time.foretell(family.network, blocks)
+    graph, usual = Graphs(tell), family.model.num_inference_steps
+    family.tell = lambda times, *given: (graph if len(times) == usual else tell)(times, *given)
 
 
 def _hasten_encoders(family: Family) -> None:

@@ -5,7 +5,6 @@ As in `bot.layers`, each takes the place of a layer that is there, with its weig
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -90,9 +89,7 @@ def _attend(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, mask: t
 
 
 def turn(network: torch.nn.Module) -> None:
-    """Let a network compute with kernels of ours: on a GPU only, and where torch has brought Triton along."""
-    if not find_spec("triton"):
-        return
+    """Let a network compute with kernels of ours: on a GPU only."""
     from bot.kernels import bend_and_shrink, place  # noqa: PLC0415
 
     bend_late(network, bend_and_shrink)
@@ -162,7 +159,7 @@ def halve(network: torch.nn.Module) -> None:
             block.__class__, block.proj_out = SingleBlock, Halves(block.proj_out, block.proj_out.out_features)  # type: ignore[assignment]
 
 
-class Told(ZImageTransformer2DModel):
+class Refined(ZImageTransformer2DModel):
     """Z-Image's network, given words as its own layers for words refine them. It still has those, but no longer finds them."""
 
     cap_embedder: Any = staticmethod(lambda words: words)
@@ -175,7 +172,7 @@ def refine(network: Any) -> Callable[[torch.Tensor], torch.Tensor]:
     Of (words, channels) it makes (32, 64, …, channels), filled up as the network does it: so they come in few lengths.
     """
     embed, layers = network.cap_embedder, network.context_refiner
-    network.__class__ = Told
+    network.__class__ = Refined
 
     def refined(words: torch.Tensor) -> torch.Tensor:
         length = len(words) + -len(words) % SEQ_MULTI_OF
@@ -204,7 +201,7 @@ def bend_late(network: torch.nn.Module, shrink: Callable[[torch.Tensor], tuple[t
 
 def put_back(layer: Any) -> None:
     """Let a layer compute as diffusers has it."""
-    if type(layer) is Told:
+    if type(layer) is Refined:
         layer.__class__ = ZImageTransformer2DModel
     elif isinstance(layer, FluxAttention):
         layer.set_processor(FluxAttnProcessor())  # type: ignore[arg-type, no-untyped-call]

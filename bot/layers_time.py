@@ -89,7 +89,7 @@ def give_part(block: Any, start: int, end: int) -> None:
             return args, given | {"temb": given["temb"][:, start:end]}
         return (args[0], args[1][:, start:end]), given
 
-    block.told = block.register_forward_pre_hook(narrow, with_kwargs=True)
+    block.given_part = block.register_forward_pre_hook(narrow, with_kwargs=True)
 
 
 def put_back(layer: Any) -> None:
@@ -98,5 +98,5 @@ def put_back(layer: Any) -> None:
         layer.linear, layer.silu = layer.linear.layer, torch.nn.SiLU()
     elif isinstance(getattr(layer, "time_text_embed", None), Passed):
         layer.time_text_embed = layer.time_text_embed.embed
-    if "told" in layer.__dict__:
-        layer.__dict__.pop("told").remove()
+    if "given_part" in layer.__dict__:
+        layer.__dict__.pop("given_part").remove()

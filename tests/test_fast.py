@@ -148,6 +148,28 @@ def test_z_image_is_recorded_for_few_lengths_of_words(monkeypatch: pytest.Monkey
         assert len(recorded) == 4
 
 
+@pytest.mark.usefixtures("uncompiled")
+def test_other_numbers_of_steps_than_the_usual_one_are_foretold_without_a_graph(monkeypatch: pytest.MonkeyPatch) -> None:
+    row = replace(ROWS["flux-schnell"], min_side=SIDE, width=SIDE, height=SIDE)
+    monkeypatch.setitem(MODELS, row.name, row)
+    recorded: list[int] = []
+
+    def recorder(function: Callable[..., Any]) -> Callable[..., Any]:
+        def record(*given: Any, **named: Any) -> Any:
+            if getattr(function, "__name__", "") == "tell":
+                recorded.append(len(given[0]))
+            return function(*given, **named)
+
+        return record
+
+    monkeypatch.setattr("bot.fast.Graphs", recorder)
+    family = Flux(build(row), row, "cpu")
+    hasten(family)
+    for steps in (1, row.num_inference_steps, 7):
+        drawn(family, row.name, num_inference_steps=steps)
+    assert recorded == [row.num_inference_steps]
+
+
 def test_nothing_is_left_running_for_a_snapshot() -> None:
     rest()
     assert float(torch.ones(2).sum()) == 2
