@@ -120,7 +120,7 @@ def _hasten_encoders(family: Family) -> None:
 def _hasten_decoder(family: Family) -> None:
     decoder = family.pipeline.vae.decoder
     layers.decode(decoder)
-    decoder.compile(fullgraph=True, dynamic=True)
+    decoder.forward = torch.compile(decoder.forward, fullgraph=True, dynamic=True)
     family.decoder = Graphs(_decoder(family))
 
 
@@ -135,7 +135,6 @@ def slow(family: Family) -> None:
     for part in networks:
         for block in part.modules():
             block.__dict__.pop("forward", None)
-            block._compiled_call_impl = None  # noqa: SLF001  what `compile` has set, and nothing takes back
             layers.put_back(block)
             layers_dit.put_back(block)
             layers_conv.put_back(block)

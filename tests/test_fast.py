@@ -37,7 +37,6 @@ def uncompiled(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr("bot.fast.Graphs", lambda function, *_: function)
     monkeypatch.setattr("torch.compile", as_it_is)
-    monkeypatch.setattr("torch.nn.Module.compile", lambda _self, **_: None)
 
 
 def networks(pipeline: Any) -> list[torch.nn.Module]:
