@@ -118,6 +118,10 @@ class Modulated(Family):
             known = self._known(drawing)
             drawing.foretold = [self.tell(*known, row.expand(len(known[0]), -1)) for row in self._pooled([drawing])]
 
+    def decode(self, drawing: Drawing) -> tuple[torch.Tensor, torch.Tensor]:
+        drawing.foretold = None  # a hundred megabytes, for FLUX and fifty steps
+        return super().decode(drawing)
+
     def _known(self, drawing: Drawing) -> Sequence[torch.Tensor]:
         """Return what the vector is made of besides the words: the times, and maybe the guidance, a row for each step."""
         raise NotImplementedError

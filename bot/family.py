@@ -170,8 +170,6 @@ class Family:
             drawing.latents = drawing.scheduler.step(
                 prediction, drawing.timestep, drawing.latents, return_dict=False, **drawing.extra
             )[0]
-            if drawing.left == 1:
-                drawing.foretold = None  # a hundred megabytes, for FLUX and fifty steps
             taken = len(drawing.timesteps) - drawing.left + 1
             if drawing.left > 1 and taken >= round(self.model.guidance_stop * len(drawing.timesteps), 6):  # 0.55 * 20 > 11
                 drawing.shape = drawing.shape._replace(guided=False)

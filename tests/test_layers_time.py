@@ -63,6 +63,8 @@ def test_a_network_that_is_given_what_it_makes_of_its_steps_predicts_the_same(pl
     assert len(asked) == 1 + drawing.shape.guided
     for one, other in zip(family.predict([drawing, drawing]), expected, strict=True):
         assert torch.allclose(one, other, atol=1e-5)
+    family.decode(drawing)
+    assert drawing.foretold is None  # it is large, and nobody needs it any more
 
 
 @pytest.mark.parametrize("name", ["flux-schnell"])
