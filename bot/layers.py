@@ -17,7 +17,7 @@ from torch.nn.functional import gelu, rms_norm, scaled_dot_product_attention
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-LARGEST_FP8: Final = 448.0  # what eight bits of float8_e4m3fn reach
+LARGEST_FP8: Final = torch.finfo(torch.float8_e4m3fn).max  # 448
 FP8_SIDE: Final = 512  # rows and columns: smaller layers take longer to convert than they save
 PARTS: Final = 4  # of a picture, one after the other, in a decoder's attention: all at once takes four times the memory
 

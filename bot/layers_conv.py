@@ -5,7 +5,7 @@ As in `bot.layers`, each takes the place of a layer that is there, with its weig
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import torch
 from diffusers.models.resnet import ResnetBlock2D
@@ -75,6 +75,9 @@ class Times(torch.nn.Module):
         return linear(silu(time), self.weight, self.bias)
 
 
+USUAL: Final[dict[type, type]] = {Norm: torch.nn.GroupNorm, Resnet: ResnetBlock2D, Attending: Transformer2DModel}
+
+
 @torch.no_grad()
 def even(network: Any) -> None:
     """Let a UNet normalize with a kernel of ours: on a GPU only."""
@@ -106,8 +109,7 @@ def _usual(block: Any) -> bool:
 
 def put_back(layer: Any) -> None:
     """Let a layer compute as diffusers has it; `bot.layers_time` takes back that blocks are given their parts."""
-    usual: dict[type, type] = {Norm: torch.nn.GroupNorm, Resnet: ResnetBlock2D, Attending: Transformer2DModel}
-    if type(layer) in usual:
-        layer.__class__ = usual[type(layer)]
+    if type(layer) in USUAL:
+        layer.__class__ = USUAL[type(layer)]
     if isinstance(getattr(layer, "time_embed_act", None), Times):
         layer.time_embed_act, layer.conv_act = None, torch.nn.SiLU()

@@ -53,16 +53,9 @@ def test_the_kernel_normalizes(
     assert found.is_contiguous(memory_format=torch.channels_last)
 
 
-def plainly(
-    given: torch.Tensor,
-    added: torch.Tensor | None,
-    weight: torch.Tensor,
-    bias: torch.Tensor,
-    groups: int,
-    eps: float,
-    bent: bool,
-) -> torch.Tensor:
+def plainly(given: torch.Tensor, added: torch.Tensor | None, *norm: Any) -> torch.Tensor:
     """Do what the kernel does, by torch's own means."""
+    weight, bias, groups, eps, bent = norm
     found = group_norm(given if added is None else given + added[:, :, None, None], groups, weight, bias, eps)
     return silu(found) if bent else found
 
