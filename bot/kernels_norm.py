@@ -1,7 +1,7 @@
 """Group norm of pictures whose channels lie side by side, and the SiLU after it, as two kernels written by hand.
 
 The first measures, the second applies: each reads the picture once, along its channels. What the compiler makes of a group norm
-reads a few bytes here and a few there, or brings the picture into another order and back: up to eight times as long.
+reads a few bytes here and a few there, or brings the picture into another order and back: up to three times as long.
 """
 
 # mypy: disable-error-code="no-untyped-def,untyped-decorator"
