@@ -1,8 +1,9 @@
 """Whether memory stays flat under mixed traffic: `python -m bench.soak 30` draws for 30 minutes with the embedded model.
 
-Four callers at a time ask for pictures of all sizes, in one to twelve steps, from words and from other pictures, enlarged and
-not; one in four leaves before the end. A line for each tenth of the time: what was drawn by its end, what was held in it,
-and what is still held when all have their pictures.
+`python -m bench.soak 5 sd15` does so on a GPU, with random weights in that model's architecture. Four callers at a time ask for
+pictures, half of them of the usual size and half of any, in one to twelve steps, from words and from other pictures, enlarged
+and not; one in four leaves before the end. A line for each tenth of the time: what was drawn by its end, what was held in it,
+and what is still held when all have their pictures; the same on the GPU, in tensors and from the driver.
 """
 
 from __future__ import annotations
@@ -20,9 +21,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from PIL import Image
 
-from bot import heap
-from bot.gen import Generator
-from bot.models import SKETCH
+from bot import gen, heap
+from bot.models import MODELS, ROWS, SKETCH
 from bot.request import compose
 
 if TYPE_CHECKING:
@@ -36,7 +36,8 @@ PAGE: Final = 4096  # bytes
 def main() -> None:
     """Draw, and print."""
     minutes = float(sys.argv[1]) if len(sys.argv) > 1 else 5.0
-    generator, begun, drawn = Generator(SKETCH), time.monotonic(), Counter[str]()
+    generator = prepared(sys.argv[2]) if len(sys.argv) > 2 else gen.Generator(SKETCH)
+    begun, drawn = time.monotonic(), Counter[str]()
 
     def call(chance: random.Random, ends: float) -> None:
         while time.monotonic() < ends:
@@ -44,7 +45,8 @@ def main() -> None:
             drawn["drawings"] += 1
 
     chances = [random.Random(seed) for seed in range(CALLERS)]  # noqa: S311  chance that can be repeated
-    print("| minutes | drawings | held, MiB: mean | most | while nobody draws | most on the GPU |\n|---|---|---|---|---|---|")
+    print("| minutes | drawings | held, MiB: mean | most | while nobody draws | on the GPU: tensors | held | most |")
+    print(f"|{'---|' * 8}")
     for line in range(1, LINES + 1):
         ends = begun + line * 60 * minutes / LINES
         callers = [threading.Thread(target=call, args=(chance, ends)) for chance in chances]
@@ -57,6 +59,19 @@ def main() -> None:
         print(f"| {line * minutes / LINES:.1f} | {cells} |", flush=True)
 
 
+def prepared(name: str) -> gen.Generator:
+    """Return a generator of a row of the table, warm."""
+    import torch  # noqa: PLC0415  as below
+
+    from bench import architectures, gpu  # noqa: PLC0415
+
+    MODELS.update(ROWS)
+    row = gpu.row_of(name)
+    generator = gpu.generator_of(row, architectures.build(row.name, getattr(torch, row.dtype)))
+    generator.warm()
+    return generator
+
+
 def at_rest() -> float:
     """Return the MiB that stay held, now that nobody draws and what is free has been given back."""
     gc.collect()
@@ -64,10 +79,13 @@ def at_rest() -> float:
     return held()
 
 
-def draw(generator: Generator, chance: random.Random) -> None:
+def draw(generator: gen.Generator, chance: random.Random) -> None:
     """Ask for something, and leave before the end now and then."""
-    sides = range(SKETCH.min_side, SKETCH.max_side + 1, SKETCH.multiple)
-    given: dict[str, Any] = {"width": chance.choice(sides), "height": chance.choice(sides), "n": chance.choice((1, 1, 2, 3))}
+    model = generator.model
+    sides = range(model.min_side, model.max_side + 1, model.multiple)
+    given: dict[str, Any] = {"n": chance.choice((1, 1, 2, 3))}
+    if chance.random() < 0.5:
+        given |= {"width": chance.choice(sides), "height": chance.choice(sides)}
     image = None
     if chance.random() < 0.2:
         given |= {"image": "0" * 24, "strength": 0.6}
@@ -75,9 +93,8 @@ def draw(generator: Generator, chance: random.Random) -> None:
     elif chance.random() < 0.1:
         given = {"upscale": 2}
     prompt = f"a red fox number {chance.randrange(1000)}"
-    request = compose(
-        prompt, model=SKETCH.name, seed=chance.randrange(10**6), num_inference_steps=chance.randint(1, 12), **given
-    )
+    steps = chance.randint(1, min(12, model.max_inference_steps))
+    request = compose(prompt, model=model.name, seed=chance.randrange(10**6), num_inference_steps=steps, **given)
     stays = chance.random() < 0.75
     for number, _ in enumerate(events := generator.generate(request, image=image)):
         if not stays and number == 2:
@@ -101,10 +118,13 @@ def sampled(until: float) -> Iterator[float]:
 
 
 def on_gpu() -> str:
-    """Return the MiB that were held at most on the GPU, if there is one."""
+    """Return the MiB that tensors take on the GPU, that are held for them, and that they took at most, if there is one."""
     import torch  # noqa: PLC0415  not before `bot.gen`, which first sees to the heap
 
-    return f"{torch.cuda.max_memory_allocated() / 2**20:.0f}" if torch.cuda.is_available() else ""
+    if not torch.cuda.is_available():
+        return "| |"
+    found = torch.cuda.memory_allocated(), torch.cuda.memory_reserved(), torch.cuda.max_memory_allocated()
+    return " | ".join(f"{each / 2**20:.0f}" for each in found)
 
 
 def held() -> float:
