@@ -59,14 +59,15 @@ class UNet(Family):
         return steps - int(steps * strength)
 
     def predict(self, drawings: Sequence[Drawing]) -> Sequence[torch.Tensor]:
-        latents = torch.cat([drawing.scheduler.scale_model_input(drawing.latents, drawing.timestep) for drawing in drawings])
-        words, times = [drawing.words for drawing in drawings], self._times(drawings)
+        rows = [drawing.scheduler.scale_model_input(drawing.latents, drawing.timestep) for drawing in drawings]
+        words, times = [drawing.words for drawing in drawings], drawings
         if drawings[0].shape.guided:
-            latents, times = torch.cat([latents, latents]), torch.cat([times, times])
+            rows, times = [*rows, *rows], [*drawings, *drawings]
             words = [*(drawing.avoided for drawing in drawings), *words]
+        latents = torch.cat(rows)
         inputs = {
             "sample": latents,
-            "timestep": times,
+            "timestep": self._times(times),
             "encoder_hidden_states": self.told(latents, *(row.embeds for row in words)),
         }
         if self._large:
