@@ -23,7 +23,7 @@ FEW: Final = (16, 2)  # pixels that a program takes at a time, and its warps, in
 MANY: Final = (32, 4)  # the same in large ones
 PROGRAMS: Final = 512  # that a kernel is divided into, about: a few for each multiprocessor
 CHUNKS: Final = 64  # parts of a picture that are measured, at most: the second kernel reads what was found in each
-ANY: Final = ["pixels", "chunk", "added_stride"]  # or Triton compiles once more, for a second, where 16 divides them
+ANY: Final = ["pixels", "chunk", "adding", "added_stride"]  # or Triton compiles once more, for a second, where 16 divides them
 
 
 @triton.jit
@@ -35,35 +35,30 @@ def _lanes(first, channels, GROUP: tl.constexpr, TAKEN: tl.constexpr, LANES: tl.
 
 
 @triton.jit
-def _tile(given, added, start, end, channel, inside, channels, ADDED: tl.constexpr, AT_ONCE: tl.constexpr):
-    """Read some channels of some pixels, (pixels, channels), as far as they are there."""
+def _tile(given, more, start, end, channel, inside, channels, AT_ONCE: tl.constexpr):
+    """Read some channels of some pixels, (pixels, channels), as far as they are there, and add as much to each pixel."""
     pixel = start + tl.arange(0, AT_ONCE)[:, None]
     here = (pixel < end) & inside[None, :]
     place = pixel * channels + channel[None, :]
-    found = tl.load(given + place, mask=here, other=0.0).to(tl.float32)
-    if ADDED:
-        found += tl.load(added + channel, mask=inside, other=0.0).to(tl.float32)[None, :]
-    return found, here, place
+    return tl.load(given + place, mask=here, other=0.0).to(tl.float32) + more[None, :], here, place
 
 
 @triton.jit(do_not_specialize=ANY)
 def _measure(
-    given, added, means, squares, pixels, chunk, channels, added_stride, groups, ADDED: tl.constexpr,
+    given, added, means, squares, pixels, chunk, channels, adding, added_stride, groups,
     GROUP: tl.constexpr, TAKEN: tl.constexpr, GROUPS: tl.constexpr, LANES: tl.constexpr, AT_ONCE: tl.constexpr,
 ):  # fmt: skip
     """Take one part of the pixels, some groups, one row: write their mean, and the sum of the squares around it."""
     part, row, first = tl.program_id(0), tl.program_id(2), tl.program_id(1) * TAKEN
     number, channel, inside = _lanes(first, channels, GROUP, TAKEN, LANES)
     given += row.to(tl.int64) * pixels * channels
-    added += row * added_stride
+    more = tl.load(added + row * added_stride + channel, mask=inside & (channel < adding), other=0.0).to(tl.float32)
     end = tl.minimum(pixels, (part + 1) * chunk)
     # Sums of how far each number is from the first of its channel: or, far from zero, no digits of them would be left.
-    origin = tl.load(given + part * chunk * channels + channel, mask=inside, other=0.0).to(tl.float32)
-    if ADDED:
-        origin += tl.load(added + channel, mask=inside, other=0.0).to(tl.float32)
+    origin = tl.load(given + part * chunk * channels + channel, mask=inside, other=0.0).to(tl.float32) + more
     sums, squared = tl.zeros([AT_ONCE, LANES], tl.float32), tl.zeros([AT_ONCE, LANES], tl.float32)
     for start in range(part * chunk, end, AT_ONCE):
-        tile, here, _ = _tile(given, added, start, end, channel, inside, channels, ADDED, AT_ONCE)
+        tile, here, _ = _tile(given, more, start, end, channel, inside, channels, AT_ONCE)
         apart = tl.where(here, tile - origin[None, :], 0.0)
         sums += apart
         squared += apart * apart
@@ -83,8 +78,8 @@ def _measure(
 
 @triton.jit(do_not_specialize=ANY)
 def _apply(
-    given, added, weight, bias, means, squares, result, pixels, chunk, channels, added_stride, groups, eps,
-    SILU: tl.constexpr, PARTS: tl.constexpr, ADDED: tl.constexpr,
+    given, added, weight, bias, means, squares, result, pixels, chunk, channels, adding, added_stride, groups, eps,
+    SILU: tl.constexpr, PARTS: tl.constexpr,
     GROUP: tl.constexpr, TAKEN: tl.constexpr, GROUPS: tl.constexpr, LANES: tl.constexpr, AT_ONCE: tl.constexpr,
 ):  # fmt: skip
     """Take one part of the pixels, some groups, one row: join what was found of all parts, and normalize."""
@@ -105,12 +100,11 @@ def _apply(
         tl.float32
     )
     bias_of_each = tl.load(bias + channel, mask=inside, other=0.0).to(tl.float32)
+    more = tl.load(added + row * added_stride + channel, mask=inside & (channel < adding), other=0.0).to(tl.float32)
     offset = row.to(tl.int64) * pixels * channels
     end = tl.minimum(pixels, (own + 1) * chunk)
     for start in range(own * chunk, end, AT_ONCE):
-        tile, here, place = _tile(
-            given + offset, added + row * added_stride, start, end, channel, inside, channels, ADDED, AT_ONCE
-        )
+        tile, here, place = _tile(given + offset, more, start, end, channel, inside, channels, AT_ONCE)
         tile = (tile - mean_of_each[None, :]) * scale_of_each[None, :] + bias_of_each[None, :]
         if SILU:
             tile = tile * tl.sigmoid(tile)
@@ -135,16 +129,17 @@ def normalize(
     result = torch.empty_like(given)
     rows, channels, height, width = given.shape
     pixels = height * width
-    sizes = _sizes(pixels, groups, channels // groups) | {"ADDED": added is not None}
+    sizes = _sizes(pixels, groups, channels // groups)
     at_once, blocks = sizes["AT_ONCE"], triton.cdiv(groups, sizes["TAKEN"])
     chunks = min(triton.cdiv(pixels, at_once), CHUNKS, max(1, PROGRAMS // (rows * blocks)))
     chunk = at_once * triton.cdiv(pixels, at_once * chunks)
     grid = triton.cdiv(pixels, chunk), blocks, rows
     means, squares = given.new_empty(2, rows, groups, grid[0], dtype=torch.float32)
     more, stride = given if added is None else added, 0 if added is None or len(added) == 1 else added.stride(0)
-    _measure[grid](given, more, means, squares, pixels, chunk, channels, stride, groups, **sizes)
+    adding = 0 if added is None else channels  # not told the compiler: with nothing to add, it waits for each number that it reads
+    _measure[grid](given, more, means, squares, pixels, chunk, channels, adding, stride, groups, **sizes)
     _apply[grid](
-        given, more, weight, bias, means, squares, result, pixels, chunk, channels, stride, groups, eps,
+        given, more, weight, bias, means, squares, result, pixels, chunk, channels, adding, stride, groups, eps,
         SILU=silu, PARTS=CHUNKS, **sizes,
     )  # fmt: skip
     return result
