@@ -501,11 +501,11 @@ def pool(model: str, find: Callable[[str], Any] = ours.__getitem__) -> Any:
 @app.function(image=online, volumes={WEIGHTS: weights}, timeout=FETCHING, max_containers=1)
 def fetch(model: str) -> None:
     """Put a model's weights where all its generators find them, unless somebody is at it already."""
-    from bot import gen
+    import bot.weights
 
     with _alone(model):
         try:
-            gen.fetch(ROWS[model], os.environ.get("HF_TOKEN"))
+            bot.weights.fetch(ROWS[model], os.environ.get("HF_TOKEN"))
         except OSError as error:  # of the hub's library too, for a token that is refused and a network that fails
             raise Told(f"{model} could not be fetched: {error}") from error
         weights.commit()

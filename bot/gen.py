@@ -1,4 +1,4 @@
-"""Draw: requests in, events out, any number at a time on one device. Knows diffusers, and nothing of chat.
+"""Draw: requests in, events out, any number at a time on one device. Knows nothing of chat.
 
 One thread works on the device. It takes whatever is under way one step further, again and again: `bot.steps` says whose
 step is next, `bot.family` takes it. In between it looks who has come and who has gone. Other threads turn finished
@@ -18,8 +18,7 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from bot import heap
 
@@ -30,15 +29,11 @@ from transformers.utils import logging as transformers_logging
 
 # Or importing diffusers complains that torchvision is missing, which nothing here uses.
 transformers_logging.set_verbosity_error()  # type: ignore[no-untyped-call]
-import diffusers
-from diffusers.utils import logging as diffusers_logging
-
-from bot import fast, png
+from bot import fast, png, weights
 from bot.errors import Cancelled, Spoilt, Told, TooLarge
 from bot.families import FAMILIES
 from bot.request import Event, Finished, ImageRequest, Picture, Started, Step, compose
 from bot.steps import Curve, Schedule, Task, padded
-from bot.texts import Phrase
 
 if TYPE_CHECKING:
     from collections import abc
@@ -49,9 +44,6 @@ if TYPE_CHECKING:
 
 log: Final = logging.getLogger(__name__)
 
-GIB: Final = 2**30  # bytes
-WEIGHTLESS: Final = Phrase("The weights of {model} are not on this machine. Whoever runs this bot can fetch them.")
-ROOM: Final = 3  # GiB that a drawing needs besides the largest network, where the networks take turns on the GPU
 PREVIEW_EVERY: Final = 1.0  # seconds
 PREVIEW_SIDE: Final = 384  # pixels
 SIZES: Final = (1, 2, 4, 8)  # pictures in one pass
@@ -100,8 +92,8 @@ class Generator:
         """Load the weights; `device` defaults to the fastest there is, and `memory` to the GiB that it has."""
         self.model = model
         self.device = device or _fastest()
-        memory = _memory(self.device) if memory is None else memory
-        self._pipeline = _load(model, self.device, memory)
+        memory = weights.memory_of(self.device) if memory is None else memory
+        self._pipeline = weights.load(model, self.device, memory)
         self._family: Family = FAMILIES[model.pipeline](self._pipeline, model, self.device)
         self._hastened = self.device.startswith("cuda") and memory >= model.vram
         if self._hastened:
@@ -430,85 +422,6 @@ def _small(preview: torch.Tensor) -> bytes:
     buffer = io.BytesIO()
     image.resize((round(image.width * larger), round(image.height * larger))).save(buffer, "JPEG", quality=70)
     return buffer.getvalue()
-
-
-def _load(model: Model, device: str, memory: float) -> Any:
-    _quiet()
-    begun = time.perf_counter()
-    dtype = torch.float32 if device == "cpu" else getattr(torch, model.dtype)
-    pipeline = read(model, dtype)
-    if dtype is torch.float16 and getattr(pipeline.vae.config, "force_upcast", False):
-        pipeline.vae.to(_wide(device))
-    _place(pipeline, model, device, memory)
-    pipeline.set_progress_bar_config(disable=True)
-    log.info("loaded %s on %s in %.1f s", model.name, device, time.perf_counter() - begun)
-    return pipeline
-
-
-def read(model: Model, dtype: torch.dtype) -> Any:
-    """Read a pipeline from the disk into the computer's memory."""
-    try:
-        return diffusers.AutoPipelineForText2Image.from_pretrained(  # type: ignore[no-untyped-call]
-            model.repository, revision=model.revision, variant=model.variant, dtype=dtype
-        )
-    except OSError as error:
-        log.exception("%s was not loaded", model.name)
-        raise Told(WEIGHTLESS, model=model.name) from error
-
-
-def _wide(device: str) -> torch.dtype:
-    """Return what holds the large numbers of an autoencoder that overflows in float16: as short as there is."""
-    short = device.startswith("cuda") and torch.cuda.is_bf16_supported(including_emulation=False)
-    return torch.bfloat16 if short else torch.float32
-
-
-def _place(pipeline: Any, model: Model, device: str, memory: float) -> None:
-    """Put the networks on the device: all of them, or, where its memory (in GiB) is too small for that, by turns."""
-    if memory >= model.vram:
-        pipeline.to(device)
-        for network in (pipeline.vae, getattr(pipeline, "unet", None)):
-            if network is not None:
-                network.to(memory_format=torch.channels_last)  # a picture is a tenth quicker so on a CPU
-        return
-    largest = max(_size(part) for part in pipeline.components.values())
-    if memory >= largest + ROOM:
-        pipeline.enable_model_cpu_offload(device=device)
-    else:
-        cpu, gpu = torch.device("cpu"), torch.device(device)
-        pipeline.enable_group_offload(gpu, cpu, offload_type="leaf_level")  # layer by layer: slow, and better than nothing
-    pipeline.vae.enable_slicing()
-    pipeline.vae.enable_tiling()
-    log.info("%s needs %g GiB and has %.1f: its parts take turns", model.name, model.vram, memory)
-
-
-def _memory(device: str) -> float:
-    """Return how many GiB a device has; the memory of a computer is not counted."""
-    if not device.startswith("cuda"):
-        return math.inf
-    return torch.cuda.get_device_properties(device).total_memory / GIB
-
-
-def _size(part: Any) -> float:
-    """Return the GiB that the weights of a part of a pipeline take."""
-    if not isinstance(part, torch.nn.Module):
-        return 0
-    return sum(weight.numel() * weight.element_size() for weight in part.parameters()) / GIB
-
-
-def fetch(model: Model, token: str | None = None) -> None:
-    """Have the hub's files of a model on this machine, those that loading it reads and no others."""
-    if Path(model.repository).is_dir():
-        return
-    _quiet()
-    pipeline: Any = getattr(diffusers, model.pipeline)
-    pipeline.download(model.repository, revision=model.revision, variant=model.variant, token=token)
-
-
-def _quiet() -> None:
-    """Leave the terminal to our own progress bar, and the log to what somebody can act on."""
-    for library in (diffusers_logging, transformers_logging):
-        library.set_verbosity_error()
-        library.disable_progress_bar()
 
 
 def _fastest() -> str:

@@ -51,7 +51,8 @@ MAP: dict[str, tuple[set[str], set[str]]] = {
     "family": (CORE | {"steps"}, {"torch", "diffusers", "PIL"}),
     "families": (CORE | {"family"}, {"torch", "diffusers", "numpy"}),
     "fast": ({"families", "family", "layers", "layers_conv", "layers_dit", "layers_time"}, {"torch", "transformers"}),
-    "gen": (CORE | {"heap", "png", "steps", "families", "family", "fast"}, {"torch", "diffusers", "transformers", "PIL"}),
+    "weights": (CORE, {"torch", "diffusers", "transformers"}),
+    "gen": (CORE | {"heap", "png", "steps", "families", "family", "fast", "weights"}, {"torch", "transformers", "PIL"}),
     "apart": (CORE | {"gen"}, set()),
     "upload": (CORE, {"aiohttp", "PIL"}),
     "courier": (CORE | {"store", "upload"}, set()),
@@ -88,7 +89,7 @@ MAP: dict[str, tuple[set[str], set[str]]] = {
     "doctor.places": (DOCTOR | {"doctor.slack", "doctor.discord", "status"}, set()),
     "doctor.modal": ({"doctor.finding", "doctor.setup", "slack", "discord"}, set()),
     "doctor": (DOCTOR | {"errors", "doctor.slack", "doctor.discord", "doctor.places", "doctor.modal"}, {"aiohttp"}),
-    "deploy": (EDGE | {"gen", "platforms", "status", "store_modal", "web"}, {"modal", "fastapi"}),
+    "deploy": (EDGE | {"gen", "platforms", "status", "store_modal", "weights", "web"}, {"modal", "fastapi"}),
     "local": (
         EDGE | {"apart", "gen", "platforms", "page", "store_local", "turns", "web"},
         {"uvicorn", "filelock", "platformdirs"},
@@ -101,9 +102,9 @@ MAP: dict[str, tuple[set[str], set[str]]] = {
 }
 # Only these may know each outside thing, at whatever level of the map they are.
 KNOWS = {
-    "torch": {"gen", "families", "family", "fast", *LAYERS, *KERNELS},
-    "diffusers": {"gen", "families", "family", *LAYERS},
-    "transformers": {"gen", "fast"},
+    "torch": {"gen", "weights", "families", "family", "fast", *LAYERS, *KERNELS},
+    "diffusers": {"weights", "families", "family", *LAYERS},
+    "transformers": {"gen", "weights", "fast"},
     "triton": KERNELS,
     "fastapi": {"web", "deploy"},
     "slack_sdk": {"slack", "slack_install", "slack_people", "slack_reply", "slack_tokens"},

@@ -878,7 +878,7 @@ async def test_what_the_hub_says_instead_of_handing_out_weights_is_told(monkeypa
     def refuse(*_: object) -> None:
         raise OSError("403 Forbidden: you have not agreed to the terms")
 
-    monkeypatch.setattr("bot.gen.fetch", refuse)
+    monkeypatch.setattr("bot.weights.fetch", refuse)
     async with ModalServer() as server, server.client() as client:
         kept = modal.Dict.from_name("fetches", create_if_missing=True, client=client)
         monkeypatch.setattr(deploy, "fetches", kept)

@@ -12,9 +12,10 @@ import torch
 from PIL import Image
 
 from bot.errors import Told, TooLarge
-from bot.gen import ROOM, Generator
+from bot.gen import Generator
 from bot.models import MODELS, ROWS, SKETCH, Model
 from bot.request import Finished, Picture, Step, compose
+from bot.weights import ROOM
 from tests.fakes.pipelines import TOYS, build
 
 if TYPE_CHECKING:

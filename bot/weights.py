@@ -1,0 +1,106 @@
+"""Weights: fetched from the hub, read from the disk, and brought to the device that draws with them."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import diffusers
+import torch
+from diffusers.utils import logging as diffusers_logging
+from transformers.utils import logging as transformers_logging
+
+from bot.errors import Told
+from bot.texts import Phrase
+
+if TYPE_CHECKING:
+    from bot.models import Model
+
+log: Final = logging.getLogger(__name__)
+
+GIB: Final = 2**30  # bytes
+WEIGHTLESS: Final = Phrase("The weights of {model} are not on this machine. Whoever runs this bot can fetch them.")
+ROOM: Final = 3  # GiB that a drawing needs besides the largest network, where the networks take turns on the GPU
+
+
+def fetch(model: Model, token: str | None = None) -> None:
+    """Have the hub's files of a model on this machine, those that loading it reads and no others."""
+    if Path(model.repository).is_dir():
+        return
+    _quiet()
+    pipeline: Any = getattr(diffusers, model.pipeline)
+    pipeline.download(model.repository, revision=model.revision, variant=model.variant, token=token)
+
+
+def load(model: Model, device: str, memory: float) -> Any:
+    """Return the pipeline of a model, ready to draw on a device that has so many GiB."""
+    _quiet()
+    begun = time.perf_counter()
+    dtype = torch.float32 if device == "cpu" else getattr(torch, model.dtype)
+    pipeline = read(model, dtype)
+    if dtype is torch.float16 and getattr(pipeline.vae.config, "force_upcast", False):
+        pipeline.vae.to(_wide(device))
+    _place(pipeline, model, device, memory)
+    pipeline.set_progress_bar_config(disable=True)
+    log.info("loaded %s on %s in %.1f s", model.name, device, time.perf_counter() - begun)
+    return pipeline
+
+
+def read(model: Model, dtype: torch.dtype) -> Any:
+    """Read a pipeline from the disk into the computer's memory."""
+    try:
+        return diffusers.AutoPipelineForText2Image.from_pretrained(  # type: ignore[no-untyped-call]
+            model.repository, revision=model.revision, variant=model.variant, dtype=dtype
+        )
+    except OSError as error:
+        log.exception("%s was not loaded", model.name)
+        raise Told(WEIGHTLESS, model=model.name) from error
+
+
+def _wide(device: str) -> torch.dtype:
+    """Return what holds the large numbers of an autoencoder that overflows in float16: as short as there is."""
+    short = device.startswith("cuda") and torch.cuda.is_bf16_supported(including_emulation=False)
+    return torch.bfloat16 if short else torch.float32
+
+
+def _place(pipeline: Any, model: Model, device: str, memory: float) -> None:
+    """Put the networks on the device: all of them, or, where its memory (in GiB) is too small for that, by turns."""
+    if memory >= model.vram:
+        pipeline.to(device)
+        for network in (pipeline.vae, getattr(pipeline, "unet", None)):
+            if network is not None:
+                network.to(memory_format=torch.channels_last)  # a picture is a tenth quicker so on a CPU
+        return
+    largest = max(_size(part) for part in pipeline.components.values())
+    if memory >= largest + ROOM:
+        pipeline.enable_model_cpu_offload(device=device)
+    else:
+        cpu, gpu = torch.device("cpu"), torch.device(device)
+        pipeline.enable_group_offload(gpu, cpu, offload_type="leaf_level")  # layer by layer: slow, and better than nothing
+    pipeline.vae.enable_slicing()
+    pipeline.vae.enable_tiling()
+    log.info("%s needs %g GiB and has %.1f: its parts take turns", model.name, model.vram, memory)
+
+
+def memory_of(device: str) -> float:
+    """Return how many GiB a device has; the memory of a computer is not counted."""
+    if not device.startswith("cuda"):
+        return math.inf
+    return torch.cuda.get_device_properties(device).total_memory / GIB
+
+
+def _size(part: Any) -> float:
+    """Return the GiB that the weights of a part of a pipeline take."""
+    if not isinstance(part, torch.nn.Module):
+        return 0
+    return sum(weight.numel() * weight.element_size() for weight in part.parameters()) / GIB
+
+
+def _quiet() -> None:
+    """Leave the terminal to our own progress bar, and the log to what somebody can act on."""
+    for library in (diffusers_logging, transformers_logging):
+        library.set_verbosity_error()
+        library.disable_progress_bar()
