@@ -14,6 +14,7 @@ import os
 import statistics
 import sys
 import time
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -30,7 +31,7 @@ from bot.models import ROWS, SKETCH
 from tests.fakes import pipelines
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -106,10 +107,11 @@ def ours(row: Model) -> tuple[float, float]:
     """Load as the bot does; return the seconds that reading took, and the rest."""
     reading, ends = weights.read, list[float]()
 
-    def read(model: Model, dtype: torch.dtype) -> Any:
-        pipeline = reading(model, dtype)
-        ends.append(time.perf_counter())
-        return pipeline
+    @contextmanager
+    def read(model: Model, dtype: torch.dtype) -> Iterator[Any]:
+        with reading(model, dtype) as pipeline:
+            ends.append(time.perf_counter())
+            yield pipeline
 
     weights.read = read
     begun = time.perf_counter()

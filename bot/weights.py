@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import math
 import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -17,6 +19,8 @@ from bot.errors import Told
 from bot.texts import Phrase
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from bot.models import Model
 
 log: Final = logging.getLogger(__name__)
@@ -24,15 +28,17 @@ log: Final = logging.getLogger(__name__)
 GIB: Final = 2**30  # bytes
 WEIGHTLESS: Final = Phrase("The weights of {model} are not on this machine. Whoever runs this bot can fetch them.")
 ROOM: Final = 3  # GiB that a drawing needs besides the largest network, where the networks take turns on the GPU
+READERS: Final = 8  # threads that read ahead: one alone does not keep a network busy, nor a fast disk
+BLOCK: Final = 2**23  # bytes that each reads at a time
 
 
-def fetch(model: Model, token: str | None = None) -> None:
-    """Have the hub's files of a model on this machine, those that loading it reads and no others."""
+def fetch(model: Model, token: str | None = None) -> Path:
+    """Have the hub's files of a model on this machine, those that loading it reads and no others; return their folder."""
     if Path(model.repository).is_dir():
-        return
+        return Path(model.repository)
     _quiet()
     pipeline: Any = getattr(diffusers, model.pipeline)
-    pipeline.download(model.repository, revision=model.revision, variant=model.variant, token=token)
+    return Path(pipeline.download(model.repository, revision=model.revision, variant=model.variant, token=token))
 
 
 def load(model: Model, device: str, memory: float) -> Any:
@@ -40,24 +46,57 @@ def load(model: Model, device: str, memory: float) -> Any:
     _quiet()
     begun = time.perf_counter()
     dtype = torch.float32 if device == "cpu" else getattr(torch, model.dtype)
-    pipeline = read(model, dtype)
-    if dtype is torch.float16 and getattr(pipeline.vae.config, "force_upcast", False):
-        pipeline.vae.to(_wide(device))
-    _place(pipeline, model, device, memory)
+    with read(model, dtype) as pipeline:
+        if dtype is torch.float16 and getattr(pipeline.vae.config, "force_upcast", False):
+            pipeline.vae.to(_wide(device))
+        _place(pipeline, model, device, memory)
     pipeline.set_progress_bar_config(disable=True)
     log.info("loaded %s on %s in %.1f s", model.name, device, time.perf_counter() - begun)
     return pipeline
 
 
-def read(model: Model, dtype: torch.dtype) -> Any:
-    """Read a pipeline from the disk into the computer's memory."""
+@contextmanager
+def read(model: Model, dtype: torch.dtype) -> Iterator[Any]:
+    """Read a pipeline from the disk: most of it when it is first used, so its files are read ahead as long as this lasts."""
+    pool = ThreadPoolExecutor(READERS, "read-ahead")
     try:
-        return diffusers.AutoPipelineForText2Image.from_pretrained(  # type: ignore[no-untyped-call]
-            model.repository, revision=model.revision, variant=model.variant, dtype=dtype
-        )
+        yield _opened(model, dtype, pool)
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _opened(model: Model, dtype: torch.dtype, pool: ThreadPoolExecutor) -> Any:
+    try:
+        folder = fetch(model)
+        pool.submit(_read_ahead, folder, model.variant, pool)
+        return diffusers.AutoPipelineForText2Image.from_pretrained(str(folder), variant=model.variant, dtype=dtype)  # type: ignore[no-untyped-call]
     except OSError as error:
         log.exception("%s was not loaded", model.name)
         raise Told(WEIGHTLESS, model=model.name) from error
+
+
+def _read_ahead(folder: Path, variant: str | None, pool: ThreadPoolExecutor) -> None:
+    """Have the system read files into its memory: who only maps them, as loading does, waits for every few pages in turn.
+
+    What goes wrong here stays in the pool: loading meets it too, and says so.
+    """
+    for file in _files(folder, variant):
+        for start in range(0, file.stat().st_size, BLOCK):
+            pool.submit(_touch, file, start)
+
+
+def _touch(file: Path, start: int) -> None:
+    with file.open("rb", buffering=0) as opened:
+        opened.seek(start)
+        opened.read(BLOCK)
+
+
+def _files(folder: Path, variant: str | None) -> Iterator[Path]:
+    """Yield the files that loading wants, in its order: of each part those of the variant, or the plain ones if it has none."""
+    for part in sorted({file.parent for file in folder.glob("*/*.safetensors")}):
+        files = sorted(part.glob("*.safetensors"))
+        varied = [file for file in files if variant and f".{variant}" in file.name]
+        yield from varied or [file for file in files if file.name.count(".") == 1]
 
 
 def _wide(device: str) -> torch.dtype:
