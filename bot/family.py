@@ -19,7 +19,6 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import torch
-from diffusers.configuration_utils import FrozenDict
 from diffusers.utils.torch_utils import randn_tensor
 from PIL import Image, ImageOps
 
@@ -32,7 +31,7 @@ if TYPE_CHECKING:
     from bot.models import Model
     from bot.request import ImageRequest
 
-KEPT: Final = 64  # prompts whose encoding is kept, a few megabytes each for the largest models; and shapes
+KEPT: Final = 64  # prompts whose encoding is kept, a few megabytes each for the largest models; and shapes, and schedules
 COMPANIES: Final = 8  # stacks of words that are kept, up to four kinds of them
 TILED: Final = 2.5e6  # pixels: beyond, the autoencoder works in tiles, or its attention takes as much time as all the rest
 
@@ -96,6 +95,7 @@ class Family:
         self.decoder: Callable[[torch.Tensor], torch.Tensor] = self.call_decoder
         self.words = lru_cache(KEPT)(self._read)  # texts come again and again, the empty one most of all
         self.places = lru_cache(KEPT)(self._places)
+        self.begun = lru_cache(KEPT)(self._begun)
         # A scheduler that adds noise at every step forgets the first one: its variations go as far in each.
         self._adds_noise = "generator" in inspect.signature(pipeline.scheduler.step).parameters
         if self._adds_noise:
@@ -122,11 +122,8 @@ class Family:
         self, task: Any, request: ImageRequest, place: int, image: Image.Image | None, scale: int, steps: int, strength: float
     ) -> Drawing:
         width, height = request.width * scale, request.height * scale
-        scheduler = copied(self.pipeline.scheduler)
-        self._set_timesteps(scheduler, steps, width, height)
-        skipped = 0 if image is None else min(self._skipped(steps, strength), steps - 1) * scheduler.order
-        if hasattr(scheduler, "set_begin_index"):
-            scheduler.set_begin_index(skipped)  # or it looks the first step up, by comparing numbers
+        skipped = 0 if image is None else min(self._skipped(steps, strength), steps - 1) * self.pipeline.scheduler.order
+        scheduler = copied(self.begun(steps, width, height, skipped))
         return Drawing(
             task=task,
             shape=Shape(width, height, self._guided(request)),
@@ -237,6 +234,14 @@ class Family:
         """Return what the network is told of where the pixels of a shape are."""
         raise NotImplementedError
 
+    def _begun(self, steps: int, width: int, height: int, skipped: int) -> Any:
+        """Return a scheduler that is about to take its first step."""
+        scheduler = copied(self.pipeline.scheduler)
+        self._set_timesteps(scheduler, steps, width, height)
+        if hasattr(scheduler, "set_begin_index"):
+            scheduler.set_begin_index(skipped)  # or it looks the first step up, by comparing numbers
+        return scheduler
+
     def _set_timesteps(self, scheduler: Any, steps: int, _width: int, _height: int) -> None:
         scheduler.set_timesteps(steps, device="cpu")
 
@@ -310,9 +315,10 @@ class Family:
 
 
 def copied(scheduler: Any) -> Any:
-    """Copy a scheduler, but for what none of them writes into: that is nearly all of the time it takes."""
-    constant = {id(value): value for value in vars(scheduler).values() if isinstance(value, torch.Tensor | FrozenDict)}
-    return copy.deepcopy(scheduler, constant)
+    """Copy a scheduler, and the lists in it: all else in one is put in the place of what was there, and never written into."""
+    own = copy.copy(scheduler)
+    vars(own).update({name: [*value] for name, value in vars(scheduler).items() if isinstance(value, list)})
+    return own
 
 
 class _Between:
