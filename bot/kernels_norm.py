@@ -136,7 +136,7 @@ def normalize(
     grid = triton.cdiv(pixels, chunk), blocks, rows
     means, squares = given.new_empty(2, rows, groups, grid[0], dtype=torch.float32)
     more, stride = given if added is None else added, 0 if added is None or len(added) == 1 else added.stride(0)
-    adding = 0 if added is None else channels  # not told the compiler: with nothing to add, it waits for each number that it reads
+    adding = 0 if added is None else channels  # the compiler must not know: with none it waits for each read
     _measure[grid](given, more, means, squares, pixels, chunk, channels, adding, stride, groups, **sizes)
     _apply[grid](
         given, more, weight, bias, means, squares, result, pixels, chunk, channels, adding, stride, groups, eps,

@@ -29,15 +29,22 @@ class Norm(torch.nn.GroupNorm):
         return self.normalize(input, added, self.weight, self.bias, self.num_groups, self.eps, self.bent)
 
 
+def convolved(given: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
+    """Convolve pictures in the usual way."""
+    return conv2d(given, weight, bias, padding=1)
+
+
 class Resnet(ResnetBlock2D):
     """A residual block with such norms. `Times` tells it what to add to each pixel, the bias of its first layer included."""
 
+    convolve: Callable[..., torch.Tensor]
+
     def forward(self, input_tensor: torch.Tensor, temb: torch.Tensor, *_: Any, **__: Any) -> torch.Tensor:
         """Take pictures, (rows, channels, height, width), one block further."""
-        hidden = conv2d(self.norm1(input_tensor), self.conv1.weight, padding=1)
-        hidden = self.conv2(self.norm2(hidden, temb))
+        hidden = self.convolve(self.norm1(input_tensor), self.conv1.weight, None)
+        hidden = self.convolve(self.norm2(hidden, temb), self.conv2.weight, self.conv2.bias)
         rest = input_tensor if self.conv_shortcut is None else self.conv_shortcut(input_tensor)
-        return (rest + hidden) / self.output_scale_factor  # type: ignore[no-any-return]
+        return (rest + hidden) / self.output_scale_factor
 
 
 class Attending(Transformer2DModel):
@@ -81,7 +88,8 @@ USUAL: Final[dict[type, type]] = {Norm: torch.nn.GroupNorm, Resnet: ResnetBlock2
 @torch.no_grad()
 def even(network: Any) -> None:
     """Let a UNet normalize with a kernel of ours: on a GPU only."""
-    from bot.kernels_norm import normalize  # noqa: PLC0415  Triton is not on every computer
+    from bot.kernels_conv import convolve  # noqa: PLC0415  Triton is not on every computer
+    from bot.kernels_norm import normalize  # noqa: PLC0415
 
     blocks: list[Any] = [block for block in network.modules() if isinstance(block, ResnetBlock2D)]
     if not all(map(_usual, blocks)) or network.time_embed_act or not isinstance(network.conv_act, torch.nn.SiLU):
@@ -93,13 +101,26 @@ def even(network: Any) -> None:
     for block in blocks:
         replace(block.norm1, bent=True)
         replace(block.norm2, bent=True)
-        block.__class__ = Resnet
+        block.__class__, block.convolve = Resnet, convolved
+    for block in _deepest(network):
+        block.convolve = convolve
     for layer in network.modules():
         if type(layer) is Transformer2DModel:
             replace(layer.norm, bent=False)
             layer.__class__ = Attending
     replace(network.conv_norm_out, bent=True)
     network.conv_act, network.time_embed_act = torch.nn.Identity(), Times(blocks)
+
+
+def _deepest(network: Any) -> list[Any]:
+    """Return the blocks where pictures are smallest, if they are so small there that the usual way to convolve is slow."""
+    from bot.kernels_conv import MOST, fits  # noqa: PLC0415
+
+    halvings = len(network.down_blocks) - 1
+    if 2 * (network.config.sample_size >> halvings) ** 2 > MOST or not fits(network.device):
+        return []
+    parts = network.down_blocks[-1], network.mid_block, network.up_blocks[0]
+    return [block for part in parts for block in part.resnets]
 
 
 def _usual(block: Any) -> bool:

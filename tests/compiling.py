@@ -13,7 +13,7 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from bot import kernels, kernels_norm
+from bot import kernels, kernels_conv, kernels_norm
 
 WARP = 32  # threads
 KINDS = {
@@ -52,6 +52,8 @@ def main() -> None:
     kernels._bend_and_shrink = Compiled(kernels._bend_and_shrink, 90)  # old ones have no numbers of eight bits
     kernels_norm._measure = Compiled(kernels_norm._measure, 75, 90)
     kernels_norm._apply = Compiled(kernels_norm._apply, 75, 90)
+    kernels_conv._multiply = Compiled(kernels_conv._multiply, 80, 90)  # smaller ones have not the memory
+    kernels_conv._join = Compiled(kernels_conv._join, 80, 90)
     tokens, norms = torch.zeros(1, 6, 3 * 64).bfloat16(), [torch.ones(64).bfloat16()] * 2
     kernels.place([tokens], [tokens], norms, torch.ones(1, 6, 32), torch.ones(1, 6, 32), 3, 1e-6)
     kernels.bend_and_shrink(torch.zeros(4, 12288).bfloat16())
@@ -59,6 +61,10 @@ def main() -> None:
         picture = torch.zeros(2, channels, side, side).half().contiguous(memory_format=torch.channels_last)
         numbers = picture[:, :, 0, 0]
         kernels_norm.normalize(picture, numbers if side == 8 else None, numbers[0], numbers[0], 32, 1e-5, silu=True)
+    deep, weight = (
+        torch.zeros(*shape).half().contiguous(memory_format=torch.channels_last) for shape in ((2, 256, 8, 8), (64, 256, 3, 3))
+    )
+    kernels_conv.convolve(deep, weight, weight[:, 0, 0, 0])
 
 
 if __name__ == "__main__":

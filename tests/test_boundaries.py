@@ -19,7 +19,7 @@ DOCTOR = {"doctor.finding", "doctor.setup", "doctor.ask"}
 EDGE = CORE | {"actions", "command", "courier", "deadline", "desk", "remembered", "store", "styles", "upload"}
 
 LAYERS = {"layers", "layers_conv", "layers_dit", "layers_time"}
-KERNELS = {"kernels", "kernels_norm"}
+KERNELS = {"kernels", "kernels_conv", "kernels_norm"}
 DISCORD = {f"discord_{room}" for room in ("answers", "buttons", "commands", "forms", "http", "reply")}
 
 # Each module, the modules of ours it may import, and the libraries of others. `bot` is the package itself.
@@ -42,12 +42,13 @@ MAP: dict[str, tuple[set[str], set[str]]] = {
     "store_modal": (CORE | {"store"}, set()),
     "steps": (set(), set()),
     "kernels": (set(), {"torch", "triton"}),
+    "kernels_conv": (set(), {"torch", "triton"}),
     "kernels_norm": (set(), {"torch", "triton"}),
     "heap": (set(), set()),
     "layers": (set(), {"torch", "diffusers"}),
     "layers_dit": ({"kernels", "layers"}, {"torch", "diffusers"}),
     "layers_time": (set(), {"torch", "diffusers"}),
-    "layers_conv": ({"kernels_norm", "layers_time"}, {"torch", "diffusers"}),
+    "layers_conv": ({"kernels_conv", "kernels_norm", "layers_time"}, {"torch", "diffusers"}),
     "family": (CORE | {"steps"}, {"torch", "diffusers", "PIL"}),
     "families": (CORE | {"family"}, {"torch", "diffusers", "numpy"}),
     "fast": ({"families", "family", "layers", "layers_conv", "layers_dit", "layers_time"}, {"torch", "transformers"}),

@@ -25,4 +25,5 @@ def test_all_kernels_compile_for_old_and_new_gpus(tmp_path: Path) -> None:
     assert {tuple(line.split()[:2]) for line in done.stdout.splitlines()} == {
         *(("_place", "75"), ("_place", "90"), ("_bend_and_shrink", "90")),
         *(("_measure", "75"), ("_measure", "90"), ("_apply", "75"), ("_apply", "90")),
+        *(("_multiply", "80"), ("_multiply", "90"), ("_join", "80"), ("_join", "90")),
     }

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
-from torch.nn.functional import group_norm, silu
+from torch.nn.functional import conv2d, group_norm, silu
 
-from bot.layers_conv import Attending, Norm, Resnet, even, put_back
+from bot.layers_conv import Attending, Norm, Resnet, convolved, even, put_back
 from bot.layers_time import put_back as put_back_times
 from bot.models import ROWS
 from tests.fakes.pipelines import build
@@ -64,6 +64,8 @@ def plainly(given: torch.Tensor, added: torch.Tensor | None, *norm: Any) -> torc
 def without_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("triton", reason="Triton is there for Linux alone")
     monkeypatch.setattr("bot.kernels_norm.normalize", plainly)
+    monkeypatch.setattr("bot.kernels_conv.fits", lambda _: True)
+    monkeypatch.setattr("bot.kernels_conv.convolve", convolved)
 
 
 @torch.inference_mode()
@@ -109,6 +111,51 @@ def test_the_channels_of_a_pixel_stay_side_by_side_through_a_unet() -> None:
     called(network)()
     assert len(seen) > 10
     assert all(seen)
+
+
+CONVOLUTIONS = {  # rows, channels, channels of the result, height, width
+    "what it is for, but narrower": (2, 256, 128, 8, 8),
+    "few pixels, and channels that do not fill a program": (1, 256, 100, 5, 7),
+    "more pixels than a program takes": (3, 256, 32, 8, 8),
+    "channels that do not divide": (2, 64, 32, 4, 4),
+}
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("biased", [True, False])
+@pytest.mark.parametrize("sizes", CONVOLUTIONS.values(), ids=CONVOLUTIONS)
+def test_the_kernel_convolves(sizes: tuple[int, int, int, int, int], biased: bool) -> None:
+    pytest.importorskip("triton", reason="Triton is there for Linux alone")
+    from bot.kernels_conv import convolve  # noqa: PLC0415
+
+    torch.manual_seed(0)
+    rows, channels, outputs, height, width = sizes
+    given = torch.randn(rows, channels, height, width).half()
+    weight = (torch.randn(outputs, channels, 3, 3) / (9 * channels) ** 0.5).half()
+    bias = torch.randn(outputs).half() if biased else None
+    expected = conv2d(given.double(), weight.double(), None if bias is None else bias.double(), padding=1)
+    found = convolve(given, weight, bias)
+    assert torch.allclose(found.double(), expected, atol=4e-3)
+    assert found.is_contiguous(memory_format=torch.channels_last)
+    torch.library.opcheck(convolve, (given, weight, bias), test_utils="test_faketensor")
+
+
+@torch.inference_mode()
+@pytest.mark.usefixtures("without_a_gpu")
+def test_only_where_pictures_are_smallest_convolutions_are_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    sides: list[int] = []
+
+    def ours(given: torch.Tensor, *weights: Any) -> torch.Tensor:
+        sides.append(given.shape[-1])
+        return convolved(given, *weights)
+
+    monkeypatch.setattr("bot.kernels_conv.convolve", ours)
+    network = build(ROWS["sdxl"]).unet.eval()
+    even(network)
+    called(network)()
+    halvings = len(network.down_blocks) - 1
+    assert len(sides) > 4
+    assert set(sides) == {16 >> halvings}
 
 
 def called(network: Any) -> Callable[[], torch.Tensor]:
