@@ -1,7 +1,7 @@
 """What the pipelines of diffusers do in one go, taken apart: begin a picture, take one step with several, finish it.
 
 `Family` has what all pipelines share; `bot.families`, what each kind of network wants. Each does what the `__call__` of its
-pipeline does, in the same order and to the same rounding; tests/test_families.py holds them side by side. The parts
+pipeline does, in the same order and but for rounding to the same; tests/test_families.py holds them side by side. The parts
 themselves (networks, autoencoders, encoders of words, schedulers) are diffusers' own.
 
 Every picture has a scheduler of its own, a copy: a scheduler counts its steps and keeps what it saw at the last ones.
