@@ -84,10 +84,14 @@ def _replace_layers(family: Family, blocks: Sequence[torch.nn.Module]) -> None:
     if family.model.fp8:
         layers.quantize(blocks)
     layers.bend(family.network)
-    if family.device.type == "cuda" and find_spec("triton"):
+    if _has_triton(family):
         layers_dit.turn(family.network)
         if isinstance(family, UNet):
             layers_conv.even(family.network)
+
+
+def _has_triton(family: Family) -> bool:
+    return family.device.type == "cuda" and find_spec("triton") is not None
 
 
 def _hasten_network(family: Family, blocks: Sequence[torch.nn.Module]) -> None:
@@ -119,6 +123,8 @@ def _hasten_encoders(family: Family) -> None:
 
 def _hasten_decoder(family: Family) -> None:
     decoder = family.pipeline.vae.decoder
+    if _has_triton(family):
+        layers_conv.even_decoder(decoder)
     layers.decode(decoder)
     decoder.forward = torch.compile(decoder.forward, fullgraph=True, dynamic=True)
     family.decoder = Graphs(_decoder(family))

@@ -22,7 +22,7 @@ SMALL: Final = 64 * 64  # pixels; bench/LOG.md has what was tried for these and 
 FEW: Final = (16, 2)  # pixels that a program takes at a time, and its warps, in small pictures
 MANY: Final = (32, 4)  # the same in large ones
 PROGRAMS: Final = 512  # that a kernel is divided into, about: a few for each multiprocessor
-CHUNKS: Final = 64  # parts of a picture that are measured, at most: the second kernel reads what was found in each
+PARTS: Final = 64  # of a picture, each measured by itself, that are joined at a time; a large picture has several times as many
 ANY: Final = ["pixels", "chunk", "adding", "added_stride"]  # or Triton compiles once more, for a second, where 16 divides them
 
 
@@ -84,15 +84,21 @@ def _apply(
 ):  # fmt: skip
     """Take one part of the pixels, some groups, one row: join what was found of all parts, and normalize."""
     own, row, first = tl.program_id(0), tl.program_id(2), tl.program_id(1) * TAKEN
-    group, part, chunks = tl.arange(0, GROUPS), tl.arange(0, PARTS)[None, :], tl.num_programs(0)
-    source = (row * groups + first + group)[:, None] * chunks + part
-    known = ((group < TAKEN) & (first + group < groups))[:, None] & (part < chunks)
-    counts = GROUP * tl.maximum(tl.minimum(pixels - part * chunk, chunk), 0).to(tl.float32)
-    found = tl.load(means + source, mask=known, other=0.0)
-    mean = tl.sum(found * counts, 1) / (pixels * GROUP)
-    apart = found - mean[:, None]
-    square = tl.sum(tl.load(squares + source, mask=known, other=0.0) + apart * apart * counts, 1)
-    scale = tl.rsqrt(square / (pixels * GROUP) + eps)
+    group, chunks = tl.arange(0, GROUPS), tl.num_programs(0)
+    there, source = (group < TAKEN) & (first + group < groups), (row * groups + first + group) * chunks
+    # How far the mean of each part is from that of the first one, for the same reason as above.
+    origin = tl.load(means + source, mask=there, other=0.0)
+    sums, squared = tl.zeros([GROUPS], tl.float32), tl.zeros([GROUPS], tl.float32)
+    for begin in range(0, chunks, PARTS):
+        part = begin + tl.arange(0, PARTS)
+        known = there[:, None] & (part < chunks)[None, :]
+        counts = (GROUP * tl.maximum(tl.minimum(pixels - part * chunk, chunk), 0)).to(tl.float32)[None, :]
+        apart = tl.load(means + source[:, None] + part[None, :], mask=known, other=0.0) - origin[:, None]
+        sums += tl.sum(apart * counts, 1)
+        squared += tl.sum(tl.load(squares + source[:, None] + part[None, :], mask=known, other=0.0) + apart * apart * counts, 1)
+    shift = sums / (pixels * GROUP)
+    variance = tl.maximum(squared / (pixels * GROUP) - shift * shift, 0.0)
+    mean, scale = origin + shift, tl.rsqrt(variance + eps)
     number, channel, inside = _lanes(first, channels, GROUP, TAKEN, LANES)
     belongs = number[:, None] // GROUP == group[None, :]
     mean_of_each = tl.sum(tl.where(belongs, mean[None, :], 0.0), 1)
@@ -131,7 +137,8 @@ def normalize(
     pixels = height * width
     sizes = _sizes(pixels, groups, channels // groups)
     at_once, blocks = sizes["AT_ONCE"], triton.cdiv(groups, sizes["TAKEN"])
-    chunks = min(triton.cdiv(pixels, at_once), CHUNKS, max(1, PROGRAMS // (rows * blocks)))
+    most = max(1, PROGRAMS // (rows * blocks))
+    chunks = min(triton.cdiv(pixels, at_once), most if most < PARTS else most // PARTS * PARTS)
     chunk = at_once * triton.cdiv(pixels, at_once * chunks)
     grid = triton.cdiv(pixels, chunk), blocks, rows
     means, squares = given.new_empty(2, rows, groups, grid[0], dtype=torch.float32)
@@ -140,7 +147,7 @@ def normalize(
     _measure[grid](given, more, means, squares, pixels, chunk, channels, adding, stride, groups, **sizes)
     _apply[grid](
         given, more, weight, bias, means, squares, result, pixels, chunk, channels, adding, stride, groups, eps,
-        SILU=silu, PARTS=CHUNKS, **sizes,
+        SILU=silu, PARTS=PARTS, **sizes,
     )  # fmt: skip
     return result
 

@@ -1,4 +1,4 @@
-"""Layers of UNets, computed in another way that a GPU is quicker at. The same comes out, but for rounding.
+"""Layers of UNets and of decoders, computed in another way that a GPU is quicker at. The same comes out, but for rounding.
 
 As in `bot.layers`, each takes the place of a layer that is there, with its weights.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 import torch
+from diffusers.models.autoencoders.vae import Decoder
 from diffusers.models.resnet import ResnetBlock2D
 from diffusers.models.transformers.transformer_2d import Transformer2DModel
 from torch.nn.functional import conv2d, linear, silu
@@ -47,6 +48,14 @@ class Resnet(ResnetBlock2D):
         return (rest + hidden) / self.output_scale_factor
 
 
+class Timeless(Resnet):
+    """The same in a decoder, which knows of no time: there is the bias alone."""
+
+    def forward(self, input_tensor: torch.Tensor, *_: Any, **__: Any) -> torch.Tensor:
+        """Take pictures, (rows, channels, height, width), one block further."""
+        return super().forward(input_tensor, self.conv1.bias[None])  # type: ignore[index]
+
+
 class Attending(Transformer2DModel):
     """Attention in a UNet that leaves the channels of a pixel side by side; diffusers writes them in another order."""
 
@@ -82,34 +91,61 @@ class Times(torch.nn.Module):
         return linear(silu(time), self.weight, self.bias)
 
 
-USUAL: Final[dict[type, type]] = {Norm: torch.nn.GroupNorm, Resnet: ResnetBlock2D, Attending: Transformer2DModel}
+USUAL: Final[dict[type, type]] = {
+    Norm: torch.nn.GroupNorm,
+    Resnet: ResnetBlock2D,
+    Timeless: ResnetBlock2D,
+    Attending: Transformer2DModel,
+}
 
 
 @torch.no_grad()
 def even(network: Any) -> None:
     """Let a UNet normalize with a kernel of ours: on a GPU only."""
     from bot.kernels_conv import convolve  # noqa: PLC0415  Triton is not on every computer
-    from bot.kernels_norm import normalize  # noqa: PLC0415
 
-    blocks: list[Any] = [block for block in network.modules() if isinstance(block, ResnetBlock2D)]
-    if not all(map(_usual, blocks)) or network.time_embed_act or not isinstance(network.conv_act, torch.nn.SiLU):
+    if not _alike(network) or network.time_embed_act:
         return
-
-    def replace(norm: Any, *, bent: bool) -> None:
-        norm.__class__, norm.normalize, norm.bent = Norm, normalize, bent
-
-    for block in blocks:
-        replace(block.norm1, bent=True)
-        replace(block.norm2, bent=True)
-        block.__class__, block.convolve = Resnet, convolved
+    blocks = _even_blocks(network, Resnet)
     for block in _deepest(network):
         block.convolve = convolve
     for layer in network.modules():
         if type(layer) is Transformer2DModel:
-            replace(layer.norm, bent=False)
+            _even_norm(layer.norm, bent=False)
             layer.__class__ = Attending
-    replace(network.conv_norm_out, bent=True)
-    network.conv_act, network.time_embed_act = torch.nn.Identity(), Times(blocks)
+    network.time_embed_act = Times(blocks)
+
+
+def even_decoder(decoder: Any) -> None:
+    """Let the decoder of an autoencoder do so."""
+    if isinstance(decoder, Decoder) and _alike(decoder):
+        _even_blocks(decoder, Timeless)
+
+
+def _alike(network: Any) -> bool:
+    """Say whether all its residual blocks, and its end, are what such layers can take the place of."""
+    return isinstance(network.conv_act, torch.nn.SiLU) and all(map(_usual, _blocks(network)))
+
+
+def _blocks(network: Any) -> list[Any]:
+    return [block for block in network.modules() if isinstance(block, ResnetBlock2D)]
+
+
+def _even_blocks(network: Any, kind: type[Resnet]) -> list[Any]:
+    blocks = _blocks(network)
+    for block in blocks:
+        _even_norm(block.norm1, bent=True)
+        _even_norm(block.norm2, bent=True)
+        block.__class__, block.convolve = kind, convolved
+    _even_norm(network.conv_norm_out, bent=True)
+    network.conv_act = torch.nn.Identity()
+    return blocks
+
+
+def _even_norm(norm: Any, *, bent: bool) -> None:
+    from bot.kernels_norm import normalize  # noqa: PLC0415  Triton is not on every computer
+
+    norm.__class__, norm.normalize, norm.bent = Norm, normalize, bent
 
 
 def _deepest(network: Any) -> list[Any]:
@@ -125,12 +161,15 @@ def _deepest(network: Any) -> list[Any]:
 
 def _usual(block: Any) -> bool:
     bends = isinstance(block.nonlinearity, torch.nn.SiLU)
-    return bends and block.time_embedding_norm == "default" and not (block.up or block.down or block.skip_time_act)
+    adds = block.time_embedding_norm in ("default", "group")  # the other ones multiply too
+    return bends and adds and not (block.up or block.down or block.skip_time_act)
 
 
 def put_back(layer: Any) -> None:
     """Let a layer compute as diffusers has it; `bot.layers_time` takes back that blocks are given their parts."""
     if type(layer) in USUAL:
         layer.__class__ = USUAL[type(layer)]
+    if type(getattr(layer, "conv_norm_out", None)) is Norm:
+        layer.conv_act = torch.nn.SiLU()
     if isinstance(getattr(layer, "time_embed_act", None), Times):
-        layer.time_embed_act, layer.conv_act = None, torch.nn.SiLU()
+        layer.time_embed_act = None

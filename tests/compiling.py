@@ -57,7 +57,7 @@ def main() -> None:
     tokens, norms = torch.zeros(1, 6, 3 * 64).bfloat16(), [torch.ones(64).bfloat16()] * 2
     kernels.place([tokens], [tokens], norms, torch.ones(1, 6, 32), torch.ones(1, 6, 32), 3, 1e-6)
     kernels.bend_and_shrink(torch.zeros(4, 12288).bfloat16())
-    for channels, side in ((320, 8), (1920, 65)):
+    for channels, side in ((320, 8), (1920, 65), (128, 65)):
         picture = torch.zeros(2, channels, side, side).half().contiguous(memory_format=torch.channels_last)
         numbers = picture[:, :, 0, 0]
         kernels_norm.normalize(picture, numbers if side == 8 else None, numbers[0], numbers[0], 32, 1e-5, silu=True)

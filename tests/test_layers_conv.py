@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch.nn.functional import conv2d, group_norm, silu
 
-from bot.layers_conv import Attending, Norm, Resnet, convolved, even, put_back
+from bot.layers import decode
+from bot.layers_conv import Attending, Norm, Resnet, Timeless, convolved, even, even_decoder, put_back
 from bot.layers_time import put_back as put_back_times
 from bot.models import ROWS
 from tests.fakes.pipelines import build
@@ -51,6 +52,13 @@ def test_the_kernel_normalizes(
     found = normalize(given, more if added else None, norm.weight.float(), norm.bias.float(), groups, norm.eps, bent)
     assert torch.allclose(found.double(), silu(expected) if bent else expected, atol=1e-4)
     assert found.is_contiguous(memory_format=torch.channels_last)
+
+
+@torch.inference_mode()
+def test_what_is_the_same_everywhere_is_normalized_to_nothing(normalize: Callable[..., torch.Tensor]) -> None:
+    given = torch.full((1, 8, 80, 80), 3.3).contiguous(memory_format=torch.channels_last)
+    found = normalize(given, None, torch.ones(8), torch.full((8,), 0.5), 2, 1e-6, silu=False)
+    assert torch.allclose(found, torch.full_like(found, 0.5), atol=1e-3)
 
 
 def plainly(given: torch.Tensor, added: torch.Tensor | None, *norm: Any) -> torch.Tensor:
@@ -99,18 +107,58 @@ def test_a_unet_with_such_layers_draws_the_same_and_compiles_in_one_piece(name: 
 
 @torch.inference_mode()
 @pytest.mark.usefixtures("without_a_gpu")
+def test_a_decoder_with_such_layers_draws_the_same_and_compiles_in_one_piece() -> None:
+    decoder = build(ROWS["flux-schnell"]).vae.decoder.eval().to(memory_format=torch.channels_last)
+    latents = torch.randn(1, 16, 4, 8)
+    expected, usual = decoder(latents), [type(layer) for layer in decoder.modules()]
+    even_decoder(decoder)
+    assert {Norm, Timeless} < {type(layer) for layer in decoder.modules()}
+    assert torch.allclose(decoder(latents), expected, atol=1e-5)
+    assert torch.allclose(torch.compile(lambda: decoder(latents), fullgraph=True, backend="eager")(), expected, atol=1e-5)
+    for layer in decoder.modules():
+        put_back(layer)
+    assert [type(layer) for layer in decoder.modules()] == usual
+    assert torch.equal(decoder(latents), expected)
+
+
+def test_a_decoder_of_another_kind_is_left_alone() -> None:
+    decoder = torch.nn.Sequential(torch.nn.GroupNorm(2, 4))
+    even_decoder(decoder)
+    assert type(decoder[0]) is torch.nn.GroupNorm
+
+
+@torch.inference_mode()
+@pytest.mark.usefixtures("without_a_gpu")
 def test_the_channels_of_a_pixel_stay_side_by_side_through_a_unet() -> None:
     network = build(ROWS["sdxl"]).unet.eval().to(memory_format=torch.channels_last)
     even(network)
+    seen = layouts(network)
+    called(network)()
+    assert len(seen) > 10
+    assert all(seen)
+
+
+@torch.inference_mode()
+@pytest.mark.usefixtures("without_a_gpu")
+def test_the_channels_of_a_pixel_stay_side_by_side_through_a_decoder() -> None:
+    decoder = build(ROWS["sdxl"]).vae.decoder.eval().to(memory_format=torch.channels_last)
+    even_decoder(decoder)
+    decode(decoder)  # what attends there is not ours otherwise
+    seen = layouts(decoder)
+    decoder(torch.randn(1, 4, 8, 16))
+    assert len(seen) > 4
+    assert all(seen)
+
+
+def layouts(network: Any) -> list[bool]:
+    """Return a list in which each norm notes whether it is given the channels of a pixel side by side."""
     seen: list[bool] = []
     for layer in network.modules():
         if isinstance(layer, Norm):
             layer.register_forward_pre_hook(
                 lambda _layer, given: seen.append(given[0].is_contiguous(memory_format=torch.channels_last))
             )
-    called(network)()
-    assert len(seen) > 10
-    assert all(seen)
+    return seen
 
 
 CONVOLUTIONS = {  # rows, channels, channels of the result, height, width
