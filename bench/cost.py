@@ -37,10 +37,10 @@ MONTH: Final = 730 * HOUR
 # Seconds for a picture of a model's own size and steps, on a GPU, as RESULTS.md has them. What is not here is not measured.
 SECONDS: Final[Mapping[tuple[str, str], float]] = {
     ("z-image-turbo", "H200"): 0.776,
-    ("sdxl", "H200"): 0.776,
-    ("sdxl-turbo", "H200"): 0.056,
-    ("sd35-medium", "H200"): 1.379,
-    ("flux-schnell", "H200"): 0.514,
+    ("sdxl", "H200"): 0.762,
+    ("sdxl-turbo", "H200"): 0.051,
+    ("sd35-medium", "H200"): 1.416,
+    ("flux-schnell", "H200"): 0.506,
 }
 
 # What NVIDIA's data sheets promise: TFLOP/s of half-precision tensor cores without sparsity, and the memory's GB/s.
