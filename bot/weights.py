@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import math
+import os
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -28,6 +30,9 @@ log: Final = logging.getLogger(__name__)
 GIB: Final = 2**30  # bytes
 WEIGHTLESS: Final = Phrase("The weights of {model} are not on this machine. Whoever runs this bot can fetch them.")
 ROOM: Final = 3  # GiB that a drawing needs besides the largest network, where the networks take turns on the GPU
+MEMORY: Final = (
+    os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 0
+)  # bytes of the computer
 READERS: Final = 8  # threads that read ahead: one alone does not keep a network busy, nor a fast disk
 BLOCK: Final = 2**23  # bytes that each reads at a time
 
@@ -57,7 +62,10 @@ def load(model: Model, device: str, memory: float) -> Any:
 
 @contextmanager
 def read(model: Model, dtype: torch.dtype) -> Iterator[Any]:
-    """Read a pipeline from the disk: most of it when it is first used, so its files are read ahead as long as this lasts."""
+    """Read a pipeline from the disk: most of it when it is first used, so its files are read ahead as long as this lasts.
+
+    Parts that take turns on a GPU are mostly used later.
+    """
     pool = ThreadPoolExecutor(READERS, "read-ahead")
     try:
         yield _opened(model, dtype, pool)
@@ -69,7 +77,9 @@ def _opened(model: Model, dtype: torch.dtype, pool: ThreadPoolExecutor) -> Any:
     try:
         folder = fetch(model)
         pool.submit(_read_ahead, folder, model.variant, pool)
-        return diffusers.AutoPipelineForText2Image.from_pretrained(str(folder), variant=model.variant, dtype=dtype)  # type: ignore[no-untyped-call]
+        return diffusers.AutoPipelineForText2Image.from_pretrained(  # type: ignore[no-untyped-call]
+            str(folder), variant=model.variant, dtype=dtype
+        )
     except OSError as error:
         log.exception("%s was not loaded", model.name)
         raise Told(WEIGHTLESS, model=model.name) from error
@@ -78,9 +88,13 @@ def _opened(model: Model, dtype: torch.dtype, pool: ThreadPoolExecutor) -> Any:
 def _read_ahead(folder: Path, variant: str | None, pool: ThreadPoolExecutor) -> None:
     """Have the system read files into its memory: who only maps them, as loading does, waits for every few pages in turn.
 
-    What goes wrong here stays in the pool: loading meets it too, and says so.
+    Only what fits: or what is read first would be gone when it is wanted. What goes wrong here stays in the pool: loading meets
+    it too, and says so.
     """
-    for file in _files(folder, variant):
+    files = [*_files(folder, variant)]
+    if sum(file.stat().st_size for file in files) > MEMORY / 2:
+        return
+    for file in files:
         for start in range(0, file.stat().st_size, BLOCK):
             pool.submit(_touch, file, start)
 
@@ -93,7 +107,8 @@ def _touch(file: Path, start: int) -> None:
 
 def _files(folder: Path, variant: str | None) -> Iterator[Path]:
     """Yield the files that loading wants, in its order: of each part those of the variant, or the plain ones if it has none."""
-    for part in sorted({file.parent for file in folder.glob("*/*.safetensors")}):
+    parts = json.loads((folder / "model_index.json").read_text("utf-8"))
+    for part in sorted(folder / name for name in parts if (folder / name).is_dir()):
         files = sorted(part.glob("*.safetensors"))
         varied = [file for file in files if variant and f".{variant}" in file.name]
         yield from varied or [file for file in files if file.name.count(".") == 1]

@@ -18,7 +18,7 @@ from tests.conftest import until
 from tests.fakes.pipelines import build
 
 LARGE = 2**26  # bytes: more than all else that loading a toy reads
-ENDLESS = 2**35  # bytes: more than is read while a toy is loaded
+ENDLESS = 2**40  # bytes: more than is read while a toy is loaded
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="it alone tells how much is read")
 
 
@@ -77,9 +77,10 @@ async def test_files_of_weights_are_read_before_they_are_used(toy: Model) -> Non
 def test_the_files_that_loading_wants_are_those_read_ahead(
     variant: str | None, there: list[str], wanted: list[str], tmp_path: Path
 ) -> None:
-    for name in there:
+    for name in [*there, "vae_1_0/of-a-clone.safetensors"]:
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
+    (tmp_path / "model_index.json").write_text('{"_class_name": "Some", "text_encoder": [], "unet": [], "vae": []}', "utf-8")
     assert [str(file.relative_to(tmp_path)) for file in weights._files(tmp_path, variant)] == wanted
 
 
@@ -99,6 +100,21 @@ def test_a_file_that_cannot_be_read_ahead_holds_nothing_up(toy: Model) -> None:
 
 
 @LINUX
+def test_what_does_not_fit_into_the_memory_is_not_read_ahead(toy: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(weights, "MEMORY", LARGE)
+    put(toy, "vae/diffusion_pytorch_model.fp16-00002-of-00002.safetensors")
+    before = got()
+    weights.load(toy, "cpu", 99)
+    assert got() - before < LARGE
+
+
+@pytest.fixture
+def much_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(weights, "MEMORY", 4 * ENDLESS)
+
+
+@LINUX
+@pytest.mark.usefixtures("much_memory")
 def test_nothing_is_read_ahead_any_more_once_weights_are_loaded(toy: Model) -> None:
     put(toy, "vae/diffusion_pytorch_model.fp16-00002-of-00002.safetensors", ENDLESS)
     before = got()
@@ -108,6 +124,7 @@ def test_nothing_is_read_ahead_any_more_once_weights_are_loaded(toy: Model) -> N
 
 
 @LINUX
+@pytest.mark.usefixtures("much_memory")
 def test_nothing_is_read_ahead_any_more_once_weights_cannot_be_loaded(toy: Model) -> None:
     put(toy, "vae/diffusion_pytorch_model.fp16-00002-of-00002.safetensors", ENDLESS)
     Path(toy.repository, "unet", "diffusion_pytorch_model.fp16.safetensors").unlink()
