@@ -60,14 +60,14 @@ class UNet(Family):
 
     def predict(self, drawings: Sequence[Drawing]) -> Sequence[torch.Tensor]:
         rows = [drawing.scheduler.scale_model_input(drawing.latents, drawing.timestep) for drawing in drawings]
-        words, times = [drawing.words for drawing in drawings], drawings
+        words, moving = [drawing.words for drawing in drawings], drawings
         if drawings[0].shape.guided:
-            rows, times = [*rows, *rows], [*drawings, *drawings]
+            rows, moving = [*rows, *rows], [*drawings, *drawings]
             words = [*(drawing.avoided for drawing in drawings), *words]
         latents = torch.cat(rows)
         inputs = {
             "sample": latents,
-            "timestep": self._times(times),
+            "timestep": self._times(moving),
             "encoder_hidden_states": self.told(latents, *(row.embeds for row in words)),
         }
         if self._large:
@@ -219,14 +219,12 @@ class StableDiffusion3(Modulated):
         return [self._sent(drawing.timesteps)]
 
     def predict(self, drawings: Sequence[Drawing]) -> Sequence[torch.Tensor]:
-        latents, times = torch.cat([drawing.latents for drawing in drawings]), self._times(drawings)
-        words = [drawing.words for drawing in drawings]
+        words, moving = [drawing.words for drawing in drawings], drawings
         if drawings[0].shape.guided:
-            latents, times = torch.cat([latents, latents]), torch.cat([times, times])
-            words = [*(drawing.avoided for drawing in drawings), *words]
+            words, moving = [*(drawing.avoided for drawing in drawings), *words], [*drawings, *drawings]
         rows = self.run(
-            hidden_states=latents,
-            timestep=times,
+            hidden_states=torch.cat([drawing.latents for drawing in moving]),
+            timestep=self._times(moving),
             encoder_hidden_states=self.stacked(*(row[0] for row in words)),
             pooled_projections=self._vectors(drawings),
         )

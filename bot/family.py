@@ -1,7 +1,7 @@
 """What the pipelines of diffusers do in one go, taken apart: begin a picture, take one step with several, finish it.
 
 `Family` has what all pipelines share; `bot.families`, what each kind of network wants. Each does what the `__call__` of its
-pipeline does, in the same order and but for rounding to the same; tests/test_families.py holds them side by side. The parts
+pipeline does, in the same order, and the same but for rounding; tests/test_families.py holds them side by side. The parts
 themselves (networks, autoencoders, encoders of words, schedulers) are diffusers' own.
 
 Every picture has a scheduler of its own, a copy: a scheduler counts its steps and keeps what it saw at the last ones.
@@ -31,7 +31,9 @@ if TYPE_CHECKING:
     from bot.models import Model
     from bot.request import ImageRequest
 
-KEPT: Final = 64  # prompts whose encoding is kept, a few megabytes each for the largest models; and shapes, and schedules
+KEPT: Final = (
+    64  # prompts whose encoding is kept, a few megabytes each for the largest models; and shapes, and schedules for a size
+)
 COMPANIES: Final = 8  # stacks of words that are kept, up to four kinds of them
 TILED: Final = 2.5e6  # pixels: beyond, the autoencoder works in tiles, or its attention takes as much time as all the rest
 

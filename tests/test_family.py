@@ -9,7 +9,12 @@ import diffusers
 import pytest
 import torch
 
+from bot.families import FAMILIES
 from bot.family import copied
+from bot.models import MODELS, ROWS
+from bot.request import compose
+from bot.steps import Task
+from tests.fakes.pipelines import build
 
 SCHEDULERS = [
     *(diffusers.PNDMScheduler, diffusers.DDIMScheduler, diffusers.HeunDiscreteScheduler),
@@ -43,6 +48,17 @@ def test_two_copies_of_a_scheduler_know_nothing_of_each_other(kind: Any) -> None
     for name, value in before.items():
         now = vars(scheduler)[name]
         assert torch.equal(now, value) if torch.is_tensor(value) else str(now) == str(value), name
+
+
+def test_a_schedule_is_made_once_for_all_drawings_that_take_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    row = ROWS["sdxl"]
+    monkeypatch.setitem(MODELS, row.name, row)
+    family = FAMILIES[row.pipeline](build(row), row, "cpu")
+    asked = [compose("a fox", model=row.name, seed=seed, num_inference_steps=steps) for seed, steps in ((1, 5), (2, 5), (3, 6))]
+    first, second, other = (family.drawing(Task(arrived=0), request, 0, None) for request in asked)
+    assert first.scheduler is not second.scheduler
+    assert first.scheduler.sigmas is second.scheduler.sigmas
+    assert len(other.timesteps) == 6
 
 
 def test_what_never_changes_is_not_copied() -> None:
