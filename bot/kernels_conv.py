@@ -2,7 +2,8 @@
 
 There is little to compute, and a lot of weights to read for it: 30 MB for 64 pixels, in the middle of Stable Diffusion 1.5. Who
 divides the pixels and the channels of the result among programs gets a dozen of them, and a dozen cannot read as fast as the
-memory gives. So what is summed is divided too; a second kernel adds the parts.
+memory gives. So what is summed is divided too; a second kernel adds the parts. The programs keep more of what they read than
+most GPUs have the memory for: an A100 and an H100 have it, an L4, an A10 or a T4 has not.
 """
 
 # mypy: disable-error-code="no-untyped-def,untyped-decorator"
@@ -20,10 +21,11 @@ from torch.nn.functional import conv2d
 MOST: Final = 128  # pixels of all rows together, which are one guided picture of the usual size; more are left to the usual way
 OUTPUTS: Final = 128  # channels of the result that a program takes
 DEPTH: Final = 64  # channels of what is given that it takes at a time
-SHARES: Final = 12  # parts of what is summed: with ten times 128 channels, a program for nearly each multiprocessor
+SHARES: Final = 12  # parts of what is summed: with ten times 128 channels, a program for nearly each of 132 multiprocessors
 AHEAD: Final = 5  # steps that are read beforehand
 WARPS: Final = 8
-BYTES: Final = 2  # of a number
+BYTES: Final = 2  # of a number in float16, which is what the one network has that this is for
+ROOM: Final = 1024  # bytes that a program needs besides what it reads
 JOINED: Final = 1024  # numbers that a program of the second kernel adds up
 
 
@@ -64,8 +66,8 @@ def _join(parts, bias, result, count, biased, outputs, SHARES: tl.constexpr, JOI
 
 def fits(device: torch.device) -> bool:
     """Say whether programs on this GPU have the memory for what they read beforehand: those of the largest GPUs do."""
-    there = triton.runtime.driver.active.utils.get_device_properties(device.index or 0)
-    return bool(there["max_shared_mem"] >= AHEAD * (MOST + OUTPUTS) * DEPTH * BYTES)
+    there: int = getattr(torch.cuda.get_device_properties(device), "shared_memory_per_block_optin", 0)
+    return there >= AHEAD * (MOST + OUTPUTS) * DEPTH * BYTES + ROOM
 
 
 @torch.library.custom_op("imagine::convolve", mutates_args=())
@@ -74,7 +76,7 @@ def convolve(given: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | Non
     rows, channels, height, width = given.shape
     pixels, outputs, steps = rows * height * width, len(weight), 9 * channels // (DEPTH * SHARES)
     given, weight = (each.contiguous(memory_format=torch.channels_last) for each in (given, weight))
-    if pixels > MOST or steps * DEPTH * SHARES != 9 * channels or given.element_size() != BYTES:
+    if pixels > MOST or steps * DEPTH * SHARES != 9 * channels or given.dtype is not torch.float16:
         return conv2d(given, weight, bias, padding=1)
     parts, result = given.new_empty(SHARES, pixels, outputs, dtype=torch.float32), _result(given, weight)
     _multiply[triton.cdiv(outputs, OUTPUTS), SHARES](

@@ -36,9 +36,12 @@ def convolved(given: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | No
 
 
 class Resnet(ResnetBlock2D):
-    """A residual block with such norms. `Times` tells it what to add to each pixel, the bias of its first layer included."""
+    """A residual block with such norms. `Times` tells it what to add to each pixel, the bias of its first layer included.
 
-    convolve: Callable[..., torch.Tensor]
+    `convolve` may be put in for one that is quicker.
+    """
+
+    convolve: Callable[..., torch.Tensor] = staticmethod(convolved)
 
     def forward(self, input_tensor: torch.Tensor, temb: torch.Tensor, *_: Any, **__: Any) -> torch.Tensor:
         """Take pictures, (rows, channels, height, width), one block further."""
@@ -101,7 +104,7 @@ USUAL: Final[dict[type, type]] = {
 
 @torch.no_grad()
 def even(network: Any) -> None:
-    """Let a UNet normalize with a kernel of ours: on a GPU only."""
+    """Let a UNet normalize, and where pictures are smallest convolve, by kernels of ours: on a GPU only."""
     from bot.kernels_conv import convolve  # noqa: PLC0415  Triton is not on every computer
 
     if not _alike(network) or network.time_embed_act:
@@ -117,7 +120,7 @@ def even(network: Any) -> None:
 
 
 def even_decoder(decoder: Any) -> None:
-    """Let the decoder of an autoencoder do so."""
+    """Let the decoder of an autoencoder normalize by that kernel, if it is of the usual kind."""
     if isinstance(decoder, Decoder) and _alike(decoder):
         _even_blocks(decoder, Timeless)
 
@@ -136,7 +139,7 @@ def _even_blocks(network: Any, kind: type[Resnet]) -> list[Any]:
     for block in blocks:
         _even_norm(block.norm1, bent=True)
         _even_norm(block.norm2, bent=True)
-        block.__class__, block.convolve = kind, convolved
+        block.__class__ = kind
     _even_norm(network.conv_norm_out, bent=True)
     network.conv_act = torch.nn.Identity()
     return blocks
@@ -152,8 +155,9 @@ def _deepest(network: Any) -> list[Any]:
     """Return the blocks where pictures are smallest, if they are so small there that the usual way to convolve is slow."""
     from bot.kernels_conv import MOST, fits  # noqa: PLC0415
 
-    halvings = len(network.down_blocks) - 1
-    if 2 * (network.config.sample_size >> halvings) ** 2 > MOST or not fits(network.device):
+    side = network.config.sample_size >> len(network.down_blocks) - 1  # where a picture has the size that it was trained with
+    guided = 2 * side**2  # pixels, as a guided picture has two rows
+    if guided > MOST or not fits(network.device):
         return []
     parts = network.down_blocks[-1], network.mid_block, network.up_blocks[0]
     return [block for part in parts for block in part.resnets]
@@ -169,6 +173,7 @@ def put_back(layer: Any) -> None:
     """Let a layer compute as diffusers has it; `bot.layers_time` takes back that blocks are given their parts."""
     if type(layer) in USUAL:
         layer.__class__ = USUAL[type(layer)]
+        layer.__dict__.pop("convolve", None)
     if type(getattr(layer, "conv_norm_out", None)) is Norm:
         layer.conv_act = torch.nn.SiLU()
     if isinstance(getattr(layer, "time_embed_act", None), Times):

@@ -13,10 +13,12 @@ from bot.families import FAMILIES, Flux, ZImage
 from bot.fast import hasten, rest, slow
 from bot.gen import Generator
 from bot.layers import ChannelsLastNorm
+from bot.layers_conv import Norm, Resnet, Timeless
 from bot.layers_dit import Halves, SingleBlock
 from bot.models import MODELS, ROWS, SKETCH
 from bot.request import compose
 from bot.steps import Task
+from tests.fakes import kernels
 from tests.fakes.pipelines import build
 
 if TYPE_CHECKING:
@@ -90,6 +92,29 @@ def test_made_faster_it_draws_the_same(name: str, usual: bool, monkeypatch: pyte
     assert not [kind for kind in kinds - {Halves, SingleBlock} if kind.__module__.startswith("bot.")]  # any GPU bears those
     assert not [part for part in pipeline.vae.decoder.modules() if "OneHead" in str(getattr(part, "processor", ""))]
     assert torch.allclose(drawn(family, name, **asked[0])[0], expected[0][0], atol=1e-4)
+
+
+@pytest.mark.usefixtures("uncompiled")
+@pytest.mark.parametrize("name", ["sd15", "sdxl"])
+def test_with_kernels_of_ours_it_draws_the_same(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("triton", reason="Triton is there for Linux alone")
+    kernels.compute_plainly(monkeypatch)
+    monkeypatch.setattr("bot.fast._has_triton", lambda _: True)
+    row = replace(ROWS[name], min_side=SIDE, width=SIDE, height=SIDE)
+    monkeypatch.setitem(MODELS, name, row)
+    pipeline = build(row)
+    for part in networks(pipeline):
+        part.eval()
+    family = FAMILIES[row.pipeline](pipeline, row, "cpu")
+    latents, picture = drawn(family, name)
+    hasten(family)
+    assert {Resnet, Timeless, Norm} < {type(part) for each in networks(pipeline) for part in each.modules()}
+    quick_latents, quick_picture = drawn(family, name)
+    assert float((quick_latents - latents).abs().max() / latents.abs().max()) < GELUS
+    assert float((quick_picture - picture).abs().mean()) < 1  # of 255
+    slow(family)
+    assert not [part for each in networks(pipeline) for part in each.modules() if type(part).__module__.startswith("bot.")]
+    assert torch.allclose(drawn(family, name)[0], latents, atol=1e-4)
 
 
 class Recorder:

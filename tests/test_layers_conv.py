@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
-from torch.nn.functional import conv2d, group_norm, silu
+from torch.nn.functional import conv2d, silu
 
 from bot.layers import decode
 from bot.layers_conv import Attending, Norm, Resnet, Timeless, convolved, even, even_decoder, put_back
 from bot.layers_time import put_back as put_back_times
 from bot.models import ROWS
+from tests.fakes import kernels
 from tests.fakes.pipelines import build
 
 if TYPE_CHECKING:
@@ -61,19 +63,10 @@ def test_what_is_the_same_everywhere_is_normalized_to_nothing(normalize: Callabl
     assert torch.allclose(found, torch.full_like(found, 0.5), atol=1e-3)
 
 
-def plainly(given: torch.Tensor, added: torch.Tensor | None, *norm: Any) -> torch.Tensor:
-    """Do what the kernel does, by torch's own means."""
-    weight, bias, groups, eps, bent = norm
-    found = group_norm(given if added is None else given + added[:, :, None, None], groups, weight, bias, eps)
-    return silu(found) if bent else found
-
-
 @pytest.fixture
 def without_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("triton", reason="Triton is there for Linux alone")
-    monkeypatch.setattr("bot.kernels_norm.normalize", plainly)
-    monkeypatch.setattr("bot.kernels_conv.fits", lambda _: True)
-    monkeypatch.setattr("bot.kernels_conv.convolve", convolved)
+    kernels.compute_plainly(monkeypatch)
 
 
 @torch.inference_mode()
@@ -170,20 +163,20 @@ CONVOLUTIONS = {  # rows, channels, channels of the result, height, width
 
 
 @torch.inference_mode()
-@pytest.mark.parametrize("biased", [True, False])
+@pytest.mark.parametrize(("biased", "dtype"), [(True, torch.float16), (False, torch.float16), (True, torch.bfloat16)])
 @pytest.mark.parametrize("sizes", CONVOLUTIONS.values(), ids=CONVOLUTIONS)
-def test_the_kernel_convolves(sizes: tuple[int, int, int, int, int], biased: bool) -> None:
+def test_the_kernel_convolves(sizes: tuple[int, int, int, int, int], biased: bool, dtype: torch.dtype) -> None:
     pytest.importorskip("triton", reason="Triton is there for Linux alone")
     from bot.kernels_conv import convolve  # noqa: PLC0415
 
     torch.manual_seed(0)
     rows, channels, outputs, height, width = sizes
-    given = torch.randn(rows, channels, height, width).half()
-    weight = (torch.randn(outputs, channels, 3, 3) / (9 * channels) ** 0.5).half()
-    bias = torch.randn(outputs).half() if biased else None
+    given = torch.randn(rows, channels, height, width).to(dtype)
+    weight = (torch.randn(outputs, channels, 3, 3) / (9 * channels) ** 0.5).to(dtype)
+    bias = torch.randn(outputs).to(dtype) if biased else None
     expected = conv2d(given.double(), weight.double(), None if bias is None else bias.double(), padding=1)
     found = convolve(given, weight, bias)
-    assert torch.allclose(found.double(), expected, atol=4e-3)
+    assert torch.allclose(found.double(), expected, atol=16 * torch.finfo(dtype).eps)
     assert found.is_contiguous(memory_format=torch.channels_last)
     torch.library.opcheck(convolve, (given, weight, bias), test_utils="test_faketensor")
 
@@ -201,9 +194,30 @@ def test_only_where_pictures_are_smallest_convolutions_are_ours(monkeypatch: pyt
     network = build(ROWS["sdxl"]).unet.eval()
     even(network)
     called(network)()
-    halvings = len(network.down_blocks) - 1
     assert len(sides) > 4
-    assert set(sides) == {16 >> halvings}
+    assert set(sides) == {16 >> len(network.down_blocks) - 1}
+
+
+@pytest.mark.usefixtures("without_a_gpu")
+@pytest.mark.parametrize(("side", "memory"), [(8, False), (64, True)], ids=["memory too small", "pictures too large"])
+def test_elsewhere_no_convolution_is_ours(side: int, memory: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bot.kernels_conv.fits", lambda _: memory)
+    network = build(ROWS["sdxl"]).unet
+    network.register_to_config(sample_size=side)
+    even(network)
+    blocks = [layer for layer in network.modules() if isinstance(layer, Resnet)]
+    assert blocks
+    assert all(block.convolve is convolved for block in blocks)
+
+
+@pytest.mark.parametrize(("memory", "enough"), [(65_536, False), (101_376, False), (166_912, True), (232_448, True)])
+def test_small_gpus_have_not_the_memory_for_it(memory: int, enough: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("triton", reason="Triton is there for Linux alone")
+    from bot.kernels_conv import fits  # noqa: PLC0415
+
+    told = SimpleNamespace(shared_memory_per_block_optin=memory)  # of a T4, an L4, an A100 and an H100
+    monkeypatch.setattr("torch.cuda.get_device_properties", lambda _: told)
+    assert fits(torch.device("cuda")) is enough
 
 
 def called(network: Any) -> Callable[[], torch.Tensor]:
