@@ -59,15 +59,13 @@ class UNet(Family):
         return steps - int(steps * strength)
 
     def predict(self, drawings: Sequence[Drawing]) -> Sequence[torch.Tensor]:
+        words = _words(drawings)
+        each = len(words) // len(drawings)  # rows of a drawing
         rows = [drawing.scheduler.scale_model_input(drawing.latents, drawing.timestep) for drawing in drawings]
-        words, moving = [drawing.words for drawing in drawings], drawings
-        if drawings[0].shape.guided:
-            rows, moving = [*rows, *rows], [*drawings, *drawings]
-            words = [*(drawing.avoided for drawing in drawings), *words]
-        latents = torch.cat(rows)
+        latents = torch.cat(rows * each)
         inputs = {
             "sample": latents,
-            "timestep": self._times(moving),
+            "timestep": self._times([*drawings] * each),
             "encoder_hidden_states": self.told(latents, *(row.embeds for row in words)),
         }
         if self._large:
@@ -129,8 +127,7 @@ class Modulated(Family):
 
     def _pooled(self, drawings: Sequence[Drawing]) -> list[torch.Tensor]:
         """Return all words together, a row for each row of a pass."""
-        avoided = [drawing.avoided[1] for drawing in drawings] if drawings[0].shape.guided else []
-        return [*avoided, *(drawing.words[1] for drawing in drawings)]
+        return [row[1] for row in _words(drawings)]
 
     def _vectors(self, drawings: Sequence[Drawing]) -> torch.Tensor:
         """Return all words together, as a network takes them; or in their place what its layers make of this step with them."""
@@ -219,12 +216,11 @@ class StableDiffusion3(Modulated):
         return [self._sent(drawing.timesteps)]
 
     def predict(self, drawings: Sequence[Drawing]) -> Sequence[torch.Tensor]:
-        words, moving = [drawing.words for drawing in drawings], drawings
-        if drawings[0].shape.guided:
-            words, moving = [*(drawing.avoided for drawing in drawings), *words], [*drawings, *drawings]
+        words = _words(drawings)
+        taking = [*drawings] * (len(words) // len(drawings))
         rows = self.run(
-            hidden_states=torch.cat([drawing.latents for drawing in moving]),
-            timestep=self._times(moving),
+            hidden_states=torch.cat([drawing.latents for drawing in taking]),
+            timestep=self._times(taking),
             encoder_hidden_states=self.stacked(*(row[0] for row in words)),
             pooled_projections=self._vectors(drawings),
         )
@@ -275,6 +271,12 @@ FAMILIES: Final[dict[str, type[Family]]] = {
     "FluxPipeline": Flux,
     "ZImagePipeline": ZImage,
 }
+
+
+def _words(drawings: Sequence[Drawing]) -> list[Any]:
+    """Return the words of each row of a pass: where guided, first those of what is to be avoided."""
+    words = [drawing.words for drawing in drawings]
+    return [*(drawing.avoided for drawing in drawings), *words] if drawings[0].shape.guided else words
 
 
 def _guide(drawings: Sequence[Drawing], rows: Sequence[torch.Tensor]) -> Sequence[torch.Tensor]:

@@ -31,9 +31,7 @@ if TYPE_CHECKING:
     from bot.models import Model
     from bot.request import ImageRequest
 
-KEPT: Final = (
-    64  # prompts whose encoding is kept, a few megabytes each for the largest models; and shapes, and schedules for a size
-)
+KEPT: Final = 64  # prompts whose encoding is kept, a few megabytes each for the largest models; and shapes, and schedules
 COMPANIES: Final = 8  # stacks of words that are kept, up to four kinds of them
 TILED: Final = 2.5e6  # pixels: beyond, the autoencoder works in tiles, or its attention takes as much time as all the rest
 

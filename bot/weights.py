@@ -30,9 +30,8 @@ log: Final = logging.getLogger(__name__)
 GIB: Final = 2**30  # bytes
 WEIGHTLESS: Final = Phrase("The weights of {model} are not on this machine. Whoever runs this bot can fetch them.")
 ROOM: Final = 3  # GiB that a drawing needs besides the largest network, where the networks take turns on the GPU
-MEMORY: Final = (
-    os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 0
-)  # bytes of the computer
+# Bytes of the computer's memory; 0 where that is not told.
+MEMORY: Final = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 0
 READERS: Final = 8  # threads that read ahead: one alone does not keep a network busy, nor a fast disk
 BLOCK: Final = 2**23  # bytes that each reads at a time
 

@@ -45,6 +45,16 @@ def networks(pipeline: Any) -> list[torch.nn.Module]:
     return [part for part in pipeline.components.values() if isinstance(part, torch.nn.Module)]
 
 
+def toy(name: str, monkeypatch: pytest.MonkeyPatch) -> Family:
+    """Return a toy of a row, on the CPU, whose usual size is a toy's."""
+    row = replace(ROWS[name], min_side=SIDE, width=SIDE, height=SIDE)
+    monkeypatch.setitem(MODELS, name, row)
+    pipeline = build(row)
+    for part in networks(pipeline):
+        part.eval()
+    return FAMILIES[row.pipeline](pipeline, row, "cpu")
+
+
 @torch.inference_mode()
 def drawn(family: Family, name: str, **given: Any) -> tuple[torch.Tensor, torch.Tensor]:
     """Return latents and picture."""
@@ -71,12 +81,8 @@ def test_the_embedded_model_made_faster_draws_the_same() -> None:
 @pytest.mark.parametrize("usual", [True, False], ids=["of the usual size", "of another size"])
 @pytest.mark.parametrize("name", [name for name in ROWS if name != "sketch"])
 def test_made_faster_it_draws_the_same(name: str, usual: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    row = replace(ROWS[name], min_side=SIDE, width=SIDE, height=SIDE)
-    monkeypatch.setitem(MODELS, name, row)
-    pipeline = build(row)
-    for part in networks(pipeline):
-        part.eval()
-    family = FAMILIES[row.pipeline](pipeline, row, "cpu")
+    family = toy(name, monkeypatch)
+    row, pipeline = family.model, family.pipeline
     asked: list[dict[str, Any]] = [{}, {"width": 2 * SIDE, "height": SIDE}]
     if row.guided:
         asked.append({"negative_prompt": "blue"})
@@ -100,12 +106,8 @@ def test_with_kernels_of_ours_it_draws_the_same(name: str, monkeypatch: pytest.M
     pytest.importorskip("triton", reason="Triton is there for Linux alone")
     kernels.compute_plainly(monkeypatch)
     monkeypatch.setattr("bot.fast._has_triton", lambda _: True)
-    row = replace(ROWS[name], min_side=SIDE, width=SIDE, height=SIDE)
-    monkeypatch.setitem(MODELS, name, row)
-    pipeline = build(row)
-    for part in networks(pipeline):
-        part.eval()
-    family = FAMILIES[row.pipeline](pipeline, row, "cpu")
+    family = toy(name, monkeypatch)
+    pipeline = family.pipeline
     latents, picture = drawn(family, name)
     hasten(family)
     assert {Resnet, Timeless, Norm} < {type(part) for each in networks(pipeline) for part in each.modules()}
