@@ -103,6 +103,15 @@ def generator_of(row: Model, pipeline: Any) -> gen.Generator:
     return gen.Generator(row, architectures.DEVICE)
 
 
+def prepared(name: str) -> gen.Generator:
+    """Return a Generator of a row of the table, with random weights, warm."""
+    MODELS.update(ROWS)
+    row = row_of(name)
+    generator = generator_of(row, architectures.build(row.name, getattr(torch, row.dtype)))
+    generator.warm()
+    return generator
+
+
 def stock(row: Model, pipeline: Any, number: int, **given: Any) -> Any:
     """Draw with diffusers' own pipeline."""
     words = {"negative_prompt": None} if row.guided else {}

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Final
 from PIL import Image
 
 from bot import gen, heap
-from bot.models import MODELS, ROWS, SKETCH
+from bot.models import SKETCH
 from bot.request import compose
 
 if TYPE_CHECKING:
@@ -61,15 +61,9 @@ def main() -> None:
 
 def prepared(name: str) -> gen.Generator:
     """Return a generator of a row of the table, warm."""
-    import torch  # noqa: PLC0415  as below
+    from bench import gpu  # noqa: PLC0415  it brings torch: not before `bot.gen`, which first sees to the heap
 
-    from bench import architectures, gpu  # noqa: PLC0415
-
-    MODELS.update(ROWS)
-    row = gpu.row_of(name)
-    generator = gpu.generator_of(row, architectures.build(row.name, getattr(torch, row.dtype)))
-    generator.warm()
-    return generator
+    return gpu.prepared(name)
 
 
 def at_rest() -> float:
@@ -119,7 +113,7 @@ def sampled(until: float) -> Iterator[float]:
 
 def on_gpu() -> str:
     """Return the MiB that tensors take on the GPU, that are held for them, and that they took at most, if there is one."""
-    import torch  # noqa: PLC0415  not before `bot.gen`, which first sees to the heap
+    import torch  # noqa: PLC0415  as above
 
     if not torch.cuda.is_available():
         return "| |"

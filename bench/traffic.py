@@ -24,9 +24,7 @@ from typing import TYPE_CHECKING, Any, Final
 import torch
 from torch.profiler import ProfilerActivity, profile
 
-from bench import architectures
-from bench.gpu import draw, generator_of, note, row_of, sync, tried
-from bot.models import MODELS, ROWS
+from bench.gpu import draw, note, prepared, sync, tried
 from bot.request import compose
 
 if TYPE_CHECKING:
@@ -180,10 +178,7 @@ def busy(generator: Generator) -> None:
 def main() -> None:
     """Measure."""
     torch.set_grad_enabled(False)
-    MODELS.update(ROWS)
-    row = row_of(sys.argv[1] if len(sys.argv) > 1 else "sd15")
-    generator = generator_of(row, architectures.build(row.name, getattr(torch, row.dtype)))
-    generator.warm()
+    generator = prepared(sys.argv[1] if len(sys.argv) > 1 else "sd15")
     for count in (1, 2, 4, 8):
         draw(generator, 0, n=count, num_inference_steps=2)
     alone = {}
