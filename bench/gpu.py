@@ -250,7 +250,7 @@ def latents(generator: gen.Generator, number: int) -> torch.Tensor:
         drawing = family.drawing(Task(arrived=0), request, 0, None)
         family.begin(drawing)
         while drawing.left:
-            family.step([drawing], 1)
+            family.step(drawing, *family.predict([drawing]))
             drawing.left -= 1
         found: torch.Tensor = drawing.latents.float()
     return found
@@ -270,11 +270,11 @@ def parts(name: str, generator: gen.Generator) -> None:
         family.begin(drawing)
         note(model=name, what="reading new words", **timed(lambda number: family.words(f"fox {number}")))
         note(model=name, what="one step", **timed(lambda _: family.predict([drawing])))
-        family.step([drawing], 1, [drawing])
+        (prediction,), colours = family.predict([drawing]), family.colours()
+        note(model=name, what="preview", **timed(lambda _: gen._small(family.preview(drawing, prediction, colours))))
+        family.step(drawing, prediction)
         drawing.left -= 1
         note(model=name, what="decoding", **timed(lambda _: family.decode(drawing)))
-        colours = family.colours()
-        note(model=name, what="preview", **timed(lambda _: gen._small(family.preview(drawing, colours))))
         for size in (1, 2, 4, 8):
             if size in generator._costs(drawing.shape):
                 found = family.predict([drawing] * size)

@@ -69,7 +69,6 @@ class Drawing(Row):
     words: Any = None
     avoided: Any = None
     foretold: Any = None  # what layers make of all steps, if made beforehand: with what is to be avoided, with the words
-    clean: Any = None  # what the network made of the last step, if a preview was asked for
 
     @property
     def timestep(self) -> Any:
@@ -156,25 +155,18 @@ class Family:
 
     # A step
 
-    def step(self, drawings: Sequence[Drawing], size: int, previews: Sequence[Drawing] = ()) -> None:
-        """Take one step with all of them, in a pass of `size` rows; those beyond the drawings are filled with the last one.
-
-        What raises has changed nothing yet.
-        """
-        rows = [*drawings, *[drawings[-1]] * (size - len(drawings))]
-        for drawing, prediction in zip(drawings, self.predict(rows), strict=False):
-            if drawing in previews:
-                drawing.clean = self._clean(drawing, prediction)
-            drawing.latents = drawing.scheduler.step(
-                prediction, drawing.timestep, drawing.latents, return_dict=False, **drawing.extra
-            )[0]
-            taken = len(drawing.timesteps) - drawing.left + 1
-            if drawing.left > 1 and taken >= round(self.model.guidance_stop * len(drawing.timesteps), 6):  # 0.55 * 20 > 11
-                drawing.shape = drawing.shape._replace(guided=False)
-
     def predict(self, drawings: Sequence[Drawing]) -> Sequence[torch.Tensor]:
-        """Return what the network predicts for each, guidance applied."""
+        """Return what the network predicts for each, guidance applied. It changes none, so it may be tried again."""
         raise NotImplementedError
+
+    def step(self, drawing: Drawing, prediction: torch.Tensor) -> None:
+        """Take one step by what was predicted. One that fails cannot be taken again: the scheduler may have counted it."""
+        drawing.latents = drawing.scheduler.step(
+            prediction, drawing.timestep, drawing.latents, return_dict=False, **drawing.extra
+        )[0]
+        taken = len(drawing.timesteps) - drawing.left + 1
+        if drawing.left > 1 and taken >= round(self.model.guidance_stop * len(drawing.timesteps), 6):  # 0.55 * 20 > 11
+            drawing.shape = drawing.shape._replace(guided=False)
 
     def call(self, **inputs: torch.Tensor) -> torch.Tensor:
         """Call the network with nothing but tensors, which is what a CUDA graph can repeat."""
@@ -197,9 +189,12 @@ class Family:
         """Call the decoder with nothing but a tensor."""
         return self.pipeline.vae.decode(latents, return_dict=False)[0]  # type: ignore[no-any-return]
 
-    def preview(self, drawing: Drawing, colours: torch.Tensor) -> torch.Tensor:
-        """Return what the picture looks like so far, an eighth as wide: (height, width, 3) of bytes, on the device."""
-        latents = self._unpack(drawing.clean, drawing.shape)[0].float()
+    def preview(self, drawing: Drawing, prediction: torch.Tensor, colours: torch.Tensor) -> torch.Tensor:
+        """Return what the picture looks like so far, an eighth as wide: (height, width, 3) of bytes, on the device.
+
+        Ask before the step is taken: it starts from what the prediction was made for.
+        """
+        latents = self._unpack(self._clean(drawing, prediction), drawing.shape)[0].float()
         image = torch.einsum("chw,cn->hwn", latents, colours[:-1]) + colours[-1]
         return ((image * 0.5 + 0.5).clamp(0, 1) * 255).round().to(torch.uint8)
 

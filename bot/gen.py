@@ -302,10 +302,9 @@ class Generator:
     def _advance(self, drawings: Sequence[Drawing]) -> list[_Pass]:
         """Take one step with several drawings. Where that goes wrong, whoever is not to blame goes on without the others."""
         shape, now = drawings[0].shape, time.monotonic()
-        due = {drawing.task: drawing for drawing in drawings if now - drawing.task.previewed > PREVIEW_EVERY}
         size = padded(self._schedule.costs(shape), len(drawings))
         try:
-            self._family.step(drawings, size, [*due.values()])
+            predictions = self._family.predict([*drawings, *[drawings[-1]] * (size - len(drawings))])
         except Exception as error:  # noqa: BLE001  it is raised again where the events are read
             if len(drawings) == 1:
                 self._fail(drawings[0].task, error)
@@ -317,16 +316,33 @@ class Generator:
             return [each for drawing in drawings for each in self._advance([drawing])]
         if self.device == "cpu":
             self._curve.learn(len(drawings) * shape.work, time.monotonic() - now)
-        previews = {task: (drawing.place, self._fetch(self._preview(task, drawing, now))) for task, drawing in due.items()}
+        predicted = dict(zip(drawings, predictions, strict=False))
+        due = {drawing.task: drawing for drawing in drawings if now - drawing.task.previewed > PREVIEW_EVERY}
+        previews = {task: found for task, drawing in due.items() if (found := self._preview(drawing, predicted[drawing], now))}
+        drawings = [drawing for drawing, prediction in predicted.items() if self._step(drawing, prediction)]
         pictures = [found for drawing in drawings if self._schedule.stepped(drawing) for found in self._decode(drawing)]
         takes = self._curve.seconds(size * shape.work) if self._full else 0.0
         return [_Pass(drawings, previews, pictures, self._mark(), takes)]
 
-    def _preview(self, task: _Task, drawing: Drawing, now: float) -> torch.Tensor:
-        if self._colours is None:
-            self._colours = self._family.colours()
-        task.previewed = now
-        return self._family.preview(drawing, self._colours)
+    def _step(self, drawing: Drawing, prediction: torch.Tensor) -> bool:
+        """Take a step with one drawing; return whether that worked."""
+        try:
+            self._family.step(drawing, prediction)
+        except Exception as error:  # noqa: BLE001  it is raised again where the events are read
+            self._fail(drawing.task, error)
+            return False
+        return True
+
+    def _preview(self, drawing: Drawing, prediction: torch.Tensor, now: float) -> tuple[int, torch.Tensor] | None:
+        """Begin to bring a preview back from the device; none if that fails, for the picture does not need it."""
+        drawing.task.previewed = now
+        try:
+            if self._colours is None:
+                self._colours = self._family.colours()
+            return drawing.place, self._fetch(self._family.preview(drawing, prediction, self._colours))
+        except Exception as error:  # noqa: BLE001  nobody's drawing is to fail over that
+            log.warning("no preview of %s: %s", drawing.request, error)
+            return None
 
     def _decode(self, drawing: Drawing) -> list[tuple[Drawing, torch.Tensor, torch.Tensor]]:
         """Begin to bring a picture back from the device; none if that fails."""

@@ -65,9 +65,10 @@ def begun(family: Family, asked: ImageRequest, image: Image.Image | None = None)
 
 def step(family: Family, drawings: Sequence[Drawing], size: int = 0) -> None:
     with torch.inference_mode():
-        family.step(drawings, size or len(drawings))
-    for drawing in drawings:
-        drawing.left -= 1
+        rows = [*drawings, *[drawings[-1]] * (size - len(drawings))]
+        for drawing, prediction in zip(drawings, family.predict(rows), strict=False):
+            family.step(drawing, prediction)
+            drawing.left -= 1
 
 
 def drawn(family: Family, asked: ImageRequest, image: Image.Image | None = None) -> torch.Tensor:
@@ -190,8 +191,7 @@ def test_a_variation_of_a_variation_begins_nearer_to_that_one_than_to_the_first(
 def test_colours_of_latents_are_found(name: str, family: Family) -> None:
     drawing = begun(family, request(name))
     with torch.inference_mode():
-        family.step([drawing], 1, [drawing])
-        preview = family.preview(drawing, family.colours())
+        preview = family.preview(drawing, family.predict([drawing])[0], family.colours())
     assert preview.shape == (SIDE // 8, SIDE // 8, 3)
     assert preview.dtype == torch.uint8
 

@@ -62,7 +62,7 @@ def drawn(family: Family, name: str, **given: Any) -> tuple[torch.Tensor, torch.
     drawing = family.drawing(Task(arrived=0), asked, 0, None)
     family.begin(drawing)
     while drawing.left:
-        family.step([drawing], 2)
+        family.step(drawing, family.predict([drawing] * 2)[0])
         drawing.left -= 1
     return drawing.latents, family.decode(drawing)[0].float()
 
@@ -141,8 +141,8 @@ def together(family: Family, prompts: Sequence[str], **given: Any) -> Sequence[t
     for drawing in drawings:
         family.begin(drawing)
     while drawings[0].left:
-        family.step(drawings, len(drawings))
-        for drawing in drawings:
+        for drawing, prediction in zip(drawings, family.predict(drawings), strict=True):
+            family.step(drawing, prediction)
             drawing.left -= 1
     return [drawing.latents for drawing in drawings]
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+import torch
 import torch._dynamo.config as compiler
 from PIL import Image
 
@@ -467,6 +468,27 @@ def test_now_and_then_a_step_shows_what_the_picture_looks_like(generator: Genera
     assert np.abs(difference).mean() < 35  # of 255: the same colours in the same places, without the details
 
 
+def find_no_room(*_: object) -> Any:
+    raise torch.OutOfMemoryError("there is no room")
+
+
+@pytest.mark.parametrize("part", ["colours", "_clean", "preview"])
+def test_a_preview_that_fails_is_not_shown_and_harms_nobody(
+    generator: Generator, part: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    *steps, expected = generator.generate(small())
+    monkeypatch.setattr("bot.gen.PREVIEW_EVERY", -1)
+    monkeypatch.setattr(generator, "_colours", None)
+    monkeypatch.setattr(generator._family, part, find_no_room)
+    *without, finished = generator.generate(small())
+    assert without == steps
+    assert isinstance(expected, Finished)
+    assert isinstance(finished, Finished)
+    assert finished.pictures == expected.pictures
+    assert "no preview of" in caplog.text
+    assert "there is no room" in caplog.text
+
+
 def test_now_and_then_what_is_free_goes_back_to_the_system(generator: Generator, monkeypatch: pytest.MonkeyPatch) -> None:
     done = threading.Event()
     monkeypatch.setattr("bot.heap.give_back", done.set)
@@ -495,6 +517,40 @@ def test_a_failing_job_leaves_its_neighbours_unharmed(generator: Generator, monk
     *_, finished = good
     assert isinstance(finished, Finished)
     assert finished.pictures == expected
+
+
+def test_whoever_shared_a_pass_with_a_drawing_that_fails_after_it_takes_that_step_once(
+    generator: Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (expected,) = draw(generator, small(num_inference_steps=4))
+    begin, schedule, sizes = generator._family.begin, generator._schedule, list[int]()
+
+    def begin_to_fail(drawing: Any) -> None:
+        begin(drawing)
+        if drawing.request.prompt == "a black hole":
+            monkeypatch.setattr(drawing.scheduler, "step", lose_count)
+
+    def together(_now: float) -> list[Any]:
+        rows = [row for task in schedule._tasks for row in task.rows]
+        if not sizes and len(rows) < 2:
+            return []
+        sizes.append(len(rows))
+        return sorted(rows, key=lambda row: row.request.prompt == "a black hole")  # the other one has moved by then
+
+    monkeypatch.setattr(generator._family, "begin", begin_to_fail)
+    monkeypatch.setattr(schedule, "next", together)
+    with ThreadPoolExecutor(2) as readers:
+        bad = readers.submit(draw, generator, small(prompt="a black hole", num_inference_steps=4))
+        good = readers.submit(draw, generator, small(num_inference_steps=4))
+        with pytest.raises(RuntimeError, match="lost count"):
+            bad.result(60)
+        (picture,) = good.result(60)
+    assert sizes[0] == 2
+    assert np.abs(pixels(picture) - pixels(expected)).max() <= ROUNDING
+
+
+def lose_count(*_: object, **__: object) -> Any:
+    raise RuntimeError("lost count")
 
 
 def test_a_short_job_overtakes_a_long_one_which_then_ends_as_it_would_have(generator: Generator) -> None:

@@ -39,7 +39,7 @@ def begun(family: Modulated) -> Drawing:
     asked = compose("a red fox", model=family.model.name, seed=7, num_inference_steps=4)
     drawing = family.drawing(Task(arrived=0), asked, 0, None)
     family.begin(drawing)
-    family.step([drawing], 1)
+    family.step(drawing, *family.predict([drawing]))
     drawing.left -= 1
     return drawing
 
