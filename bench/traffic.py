@@ -1,12 +1,14 @@
-"""Bursts of requests as a busy channel makes them, drawn in three ways on one GPU: `python -m bench.traffic`.
+"""Bursts of requests as a busy channel makes them, drawn in three ways on one GPU: `python -m bench.traffic sd15`.
 
 Messages come at random moments (Poisson), each asking for one to four pictures, in 12, 20 or 30 steps. The load is a share of
 what can be drawn one picture after the other. The same messages at the same moments are drawn:
 
 - in turn: one picture after the other, first come, first served;
-- in batches: up to eight waiting pictures with as many steps, from the front of the queue, as one batch to its end;
+- in batches: up to eight waiting pictures of a model with as many steps, from the front of the queue, as a batch to its end;
 - ours: each message calls `generate` when it comes.
 
+With several models (`python -m bench.traffic sd15 sdxl`) each message is for one of them by chance, and all share the GPU. They
+do so nowhere else: deployed, each model has GPUs of its own.
 The time of a message is from when it came to when its last picture's file was there.
 """
 
@@ -24,11 +26,11 @@ from typing import TYPE_CHECKING, Any, Final
 import torch
 from torch.profiler import ProfilerActivity, profile
 
-from bench.gpu import draw, note, prepared, sync, tried
+from bench.gpu import draw, note, passes, prepared, sync, tried
 from bot.request import compose
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from bot.gen import Generator
 
@@ -37,6 +39,7 @@ PICTURES: Final = ((1, 0.6), (2, 0.15), (3, 0.05), (4, 0.2))
 LOADS: Final = (0.5, 0.7, 0.9, 1.2)
 SECONDS: Final = float(os.environ.get("SECONDS_EACH", "12"))
 BATCH: Final = 8
+PATIENCE: Final = 120  # seconds
 
 
 @dataclass(eq=False, slots=True)
@@ -44,6 +47,7 @@ class Message:
     """One request, when it comes, and when it was done."""
 
     at: float
+    generator: Generator
     steps: int
     pictures: int
     seed: int
@@ -52,24 +56,26 @@ class Message:
     over: threading.Event = field(default_factory=threading.Event)
 
 
-def messages(load: float, alone: dict[int, float], seed: int = 1) -> list[Message]:
-    """Return what comes within the time of one measurement, at a load."""
+def messages(load: float, alone: Mapping[tuple[Generator, int], float], seed: int = 1) -> list[Message]:
+    """Return what comes within the time of one measurement, at a load, if a picture alone takes so many seconds."""
     chance = random.Random(seed)  # noqa: S311  chance that can be repeated
-    work = sum(share * alone[steps] for steps, share in STEPS) * sum(share * count for count, share in PICTURES)
+    generators = [*dict.fromkeys(generator for generator, _ in alone)]
+    each = statistics.mean(sum(share * alone[generator, steps] for steps, share in STEPS) for generator in generators)
+    work = each * sum(share * count for count, share in PICTURES)
     found: list[Message] = []
     now = 0.0
     while (now := now + chance.expovariate(load / work)) < SECONDS:
         (steps,), (count,) = (chance.choices(*zip(*table, strict=True)) for table in (STEPS, PICTURES))
-        found.append(Message(now, steps, count, 10 * len(found), count))
+        found.append(Message(now, chance.choice(generators), steps, count, 10 * len(found), count))
     return found
 
 
-def in_turn(generator: Generator, come: list[Message]) -> Callable[[Message], None]:
+def in_turn(come: list[Message]) -> Callable[[Message], None]:
     """Draw one picture after the other."""
-    return in_batches(generator, come, most=1)
+    return in_batches(come, most=1)
 
 
-def in_batches(generator: Generator, come: list[Message], most: int = BATCH) -> Callable[[Message], None]:
+def in_batches(come: list[Message], most: int = BATCH) -> Callable[[Message], None]:
     """Draw what waits, so many at a time, those at the front with as many steps together."""
     waiting: list[Message] = []
     changed = threading.Condition()
@@ -79,12 +85,12 @@ def in_batches(generator: Generator, come: list[Message], most: int = BATCH) -> 
         while served < sum(message.pictures for message in come):
             with changed:
                 changed.wait_for(lambda: waiting)
-                batch = [message for message in waiting if message.steps == waiting[0].steps][:most]
+                batch = [message for message in waiting if _alike(message, waiting[0])][:most]
                 while sum(message.left for message in batch) > most and len(batch) > 1:
                     batch.pop()
             count = min(most, sum(message.left for message in batch))
             request = {"n": count, "num_inference_steps": batch[0].steps}
-            drawn(generator, batch[0].seed, request, side_by_side=count)
+            drawn(batch[0].generator, batch[0].seed, request, side_by_side=count)
             served += count
             with changed:
                 for message in batch:
@@ -105,11 +111,15 @@ def in_batches(generator: Generator, come: list[Message], most: int = BATCH) -> 
     return take
 
 
-def ours(generator: Generator, _come: list[Message]) -> Callable[[Message], None]:
+def _alike(one: Message, other: Message) -> bool:
+    return (one.generator, one.steps) == (other.generator, other.steps)
+
+
+def ours(_come: list[Message]) -> Callable[[Message], None]:
     """Draw at once."""
 
     def take(message: Message) -> None:
-        drawn(generator, message.seed, {"n": message.pictures, "num_inference_steps": message.steps})
+        drawn(message.generator, message.seed, {"n": message.pictures, "num_inference_steps": message.steps})
         finished(message)
 
     return lambda message: threading.Thread(target=take, args=(message,), daemon=True).start()
@@ -128,15 +138,16 @@ def finished(message: Message) -> None:
     message.over.set()
 
 
-def run(way: Callable[..., Any], generator: Generator, come: list[Message]) -> dict[str, float]:
+def run(way: Callable[[list[Message]], Callable[[Message], None]], come: list[Message]) -> dict[str, float]:
     """Let messages come, and say how long they took."""
-    take = way(generator, come)
+    take = way(come)
     begun = time.perf_counter()
     for message in come:
         time.sleep(max(0.0, begun + message.at - time.perf_counter()))
         take(message)
     for message in come:
-        message.over.wait(120)
+        if not message.over.wait(PATIENCE):
+            raise TimeoutError
     took = sorted(message.done - begun - message.at for message in come)
     pictures = sum(message.pictures for message in come)
     return {
@@ -172,28 +183,37 @@ def busy(generator: Generator) -> None:
         until = max(until, end)
     whole = spans[-1][1] - spans[0][0]
     longest = [round(gap / 1000, 2) for gap in sorted(gaps, reverse=True)[:8]]
-    note(what="busy", share=computing / whole, wall_s=wall, seconds=whole / 1e6, longest_gaps_ms=longest)
+    idle = {f"gaps under {most} µs": round(sum(gap for gap in gaps if gap < most) / whole, 4) for most in (2, 10, 100)}
+    note(what="busy", share=computing / whole, wall_s=wall, seconds=whole / 1e6, longest_gaps_ms=longest, idle_in=idle)
+
+
+def seconds(generator: Generator, steps: int) -> float:
+    """Return how long one picture takes, if nothing else is drawn."""
+    begun = time.perf_counter()
+    for seed in range(4):
+        draw(generator, seed, num_inference_steps=steps)
+    return (time.perf_counter() - begun) / 4
 
 
 def main() -> None:
     """Measure."""
     torch.set_grad_enabled(False)
-    generator = prepared(sys.argv[1] if len(sys.argv) > 1 else "sd15")
-    for count in (1, 2, 4, 8):
-        draw(generator, 0, n=count, num_inference_steps=2)
-    alone = {}
-    for steps, _ in STEPS:
-        begun = time.perf_counter()
-        for seed in range(4):
-            draw(generator, seed, num_inference_steps=steps)
-        alone[steps] = (time.perf_counter() - begun) / 4
-    note(what="alone", seconds={str(steps): round(seconds, 4) for steps, seconds in alone.items()})
-    with tried("busy"):
-        busy(generator)
+    generators = [prepared(name) for name in sys.argv[1:] or ["sd15"]]
+    for generator in generators:
+        for count in range(1, BATCH + 1):  # or the first batch of a size is compiled while it is timed
+            drawn(generator, 0, {"n": count, "num_inference_steps": 2}, side_by_side=count)
+        note(model=generator.model.name, what="a pass, ms", by_work=passes(generator))
+    alone = {(generator, steps): seconds(generator, steps) for generator in generators for steps, _ in STEPS}
+    note(
+        what="alone", seconds={f"{generator.model.name}, {steps}": round(took, 4) for (generator, steps), took in alone.items()}
+    )
+    for generator in generators:
+        with tried("busy"):
+            busy(generator)
     for load in map(float, os.environ.get("LOADS", ",".join(map(str, LOADS))).split(",")):
         for way in (in_turn, in_batches, ours):
             with tried(way.__name__):
-                note(what=way.__name__, load=load, **run(way, generator, messages(load, alone)))
+                note(what=way.__name__, load=load, **run(way, messages(load, alone)))
     if torch.cuda.is_available():
         note(
             what="memory after traffic",

@@ -244,10 +244,14 @@ class Graphs:
 
 
 def seconds(call: Callable[[], object], times: int = 3) -> float:
-    """Return how long the GPU takes for something, the median of a few."""
+    """Return how long the GPU takes for something that it was handed while it was at the same: the median of a few times.
+
+    By itself it would take longer, as a GPU with nothing to do waits for each kernel to be started.
+    """
     found: list[float] = []
     for _ in range(times):
         begun, ended = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
+        call()
         begun.record()
         call()
         ended.record()

@@ -47,7 +47,7 @@ log: Final = logging.getLogger(__name__)
 PREVIEW_EVERY: Final = 1.0  # seconds
 PREVIEW_SIDE: Final = 384  # pixels
 SIZES: Final = (1, 2, 4, 8)  # pictures in one pass
-WORTHWHILE: Final = 0.95  # a pass with more pictures takes at most so much of the time for each
+WORTHWHILE: Final = 0.96  # a pass with more pictures takes at most so much of the time for each
 LINGER: Final = 10.0  # seconds that the thread on the device stays after the last drawing: the next one is 1 to 4 ms quicker
 ENCODERS: Final = 2  # threads that turn pictures into files
 SOON: Final = 0.9  # of the time that a pass was measured to take: then the next one is handed over
@@ -100,7 +100,7 @@ class Generator:
             fast.hasten(self._family)
         self._curve = Curve()
         self._full = 0.0  # the work in the largest pass that pays, as `warm` measured; without that, everybody goes alone
-        self._took = 0.0  # seconds that it took to hand the last pass to the device
+        self._took = 0.0  # seconds that it took to choose the last pass and hand it to the device
         self._quickest = math.inf  # the same of the quickest: others may have had to wait until the device had room for them
         self._schedule = Schedule(self._costs)
         self._colours: torch.Tensor | None = None
@@ -275,17 +275,19 @@ class Generator:
 
     def _launch(self) -> list[_Pass]:
         """Hand the next pass to the device; none if there is none, or if it did not work and another will be tried."""
-        drawings: list[Drawing] = self._schedule.next(time.monotonic())
+        begun = time.monotonic()
+        drawings: list[Drawing] = self._schedule.next(begun)
+        choosing = time.monotonic() - begun
         for drawing in drawings:
             if drawing.latents is None and not drawing.task.unwanted:
                 self._begin(drawing)
         drawings = [drawing for drawing in drawings if not drawing.task.unwanted]
         if not drawings:
             return []
-        begun = time.monotonic()
+        begun = time.monotonic()  # what beginners want is not wanted for every pass
         passes = self._advance(drawings)
         if passes:
-            self._took = time.monotonic() - begun
+            self._took = choosing + time.monotonic() - begun
             self._quickest = min(self._quickest, self._took)
         return passes
 

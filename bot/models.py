@@ -50,8 +50,8 @@ class Model:
     fp8: bool = False  # large layers of a transformer in eight bits, on a GPU that has them
     guidance_stop: float = 1.0  # the share of the steps after which there is no guidance: the others take half the time
     dtype: str = "float16"  # on a GPU; a CPU always computes in float32
-    # GiB that a drawing of its own size takes with all weights on the GPU; with less, they take turns there. Measured for all
-    # but sd35-medium and flux-dev (bench/RESULTS.md); for those, reckoned from the weights, with room for the drawing.
+    # GiB that a drawing of its own size takes with all weights on the GPU; with less, they take turns there. Measured, with
+    # some room, for all but sketch and flux-dev (bench/RESULTS.md); for those, reckoned from the weights.
     vram: float
     gpu: tuple[str, ...]  # Modal's names, the best first, then what will do where that is sold out
 

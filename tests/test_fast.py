@@ -10,7 +10,7 @@ import torch
 from torch.utils._pytree import tree_flatten
 
 from bot.families import FAMILIES, Flux, ZImage
-from bot.fast import hasten, rest, slow
+from bot.fast import hasten, rest, seconds, slow
 from bot.gen import Generator
 from bot.layers import ChannelsLastNorm
 from bot.layers_conv import Norm, Resnet, Timeless
@@ -212,3 +212,28 @@ def test_what_a_gpu_does_not_bear_is_taken_back(monkeypatch: pytest.MonkeyPatch)
     assert type(pipeline.vae.decoder.conv_norm_out) is torch.nn.GroupNorm
     assert not [part for part in pipeline.transformer.modules() if "forward" in part.__dict__]
     assert (family.run, family.decoder) == (family.call, family.call_decoder)
+
+
+def test_what_a_gpu_takes_is_timed_without_its_wait_for_the_first_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Here starting takes 2 ms of the processor's time, and computing 5 of the GPU's."""
+    now = {"processor": 0.0, "gpu": 0.0}
+
+    def call() -> None:
+        now["processor"] += 2
+        now["gpu"] = max(now.values()) + 5
+
+    class Event:
+        def __init__(self, *, enable_timing: bool) -> None:
+            assert enable_timing
+
+        def record(self) -> None:
+            self.at = max(now.values())
+
+        def synchronize(self) -> None:
+            now["processor"] = max(now["processor"], self.at)
+
+        def elapsed_time(self, other: Event) -> float:
+            return other.at - self.at
+
+    monkeypatch.setattr("torch.cuda.Event", Event)
+    assert seconds(call) == pytest.approx(0.005)

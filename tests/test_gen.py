@@ -17,7 +17,7 @@ from PIL import Image
 
 from bot import recipe
 from bot.errors import Cancelled, Spoilt
-from bot.gen import SOON, Generator, _Pass
+from bot.gen import SIZES, SOON, Generator, _Pass, _Task
 from bot.models import SKETCH
 from bot.request import SEEDS, Finished, ImageRequest, Picture, Started, Step, compose
 from bot.steps import Curve, Row, Task
@@ -251,6 +251,44 @@ def test_a_gpu_that_was_handed_too_much_at_once_is_not_handed_too_much_for_good(
         generator._took = took
         generator._hold_back(passes)
     assert rests == [SOON * 100 - 70 - 2, SOON * 100 - 70 - 2, SOON * 100 - 1 - 2]
+
+
+def test_what_it_takes_to_choose_a_pass_is_part_of_what_it_takes_to_hand_it_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A long queue is longer to choose from: a GPU that was handed the next pass too late would wait for it."""
+    generator, now = Generator(SKETCH, "cpu"), [100.0]
+    chosen = generator._family.drawing(_Task(arrived=0, request=small(), stop=threading.Event()), small(), 0, None)
+    chosen.task.rows.append(chosen)
+    begin, predict = generator._family.begin, generator._family.predict
+
+    def taking(seconds: float, work: Callable[..., Any]) -> Callable[..., Any]:
+        def slowly(*given: Any) -> Any:
+            now[0] += seconds
+            return work(*given)
+
+        return slowly
+
+    monkeypatch.setattr("bot.gen.time.monotonic", lambda: now[0])
+    monkeypatch.setattr(generator._schedule, "next", taking(7, lambda _: [chosen]))
+    monkeypatch.setattr(generator._family, "begin", taking(1000, begin))  # which is for once
+    monkeypatch.setattr(generator._family, "predict", taking(2, predict))
+    assert len(generator._launch()) == 1
+    assert generator._took == generator._quickest == 9
+
+
+@pytest.mark.parametrize(
+    ("each", "most"),
+    [((6.0, 4.5, 4.2, 4.03), 8), ((6.0, 4.6, 4.5, 3.0), 2), ((30.0, 31.0, 1.0, 1.0), 1)],
+    ids=["all gain, eight not much", "four gain too little", "nothing gains"],
+)
+def test_as_many_go_at_once_as_were_measured_to_gain_enough(
+    each: tuple[float, ...], most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    generator = Generator(SKETCH, "cpu")
+    took = iter([size * seconds for size, seconds in zip(SIZES, each, strict=True)])
+    monkeypatch.setattr("bot.fast.seconds", lambda *_, **__: next(took))
+    generator._measure(small())
+    shape = generator._family.drawing(None, small(), 0, None).shape
+    assert max(generator._costs(shape)) == most
 
 
 @pytest.mark.parametrize("hastened", [True, False], ids=["made faster", "as it is"])
