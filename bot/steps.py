@@ -15,7 +15,8 @@ Three rules decide, in this order:
    still passes, and in the end nothing does.
 2. **Rows of the same shape ride along**, in the same order.
 3. **As many as make everybody here wait the least in all** (`_size`): few, where passes with many rows take long and
-   somebody would be done soon alone; many, where they gain much or many wait.
+   somebody would be done soon alone; many, where they gain much. Where a crowd waits (`CROWD`), as many as may: then all that
+   counts is how much is done in a second.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ import heapq
 import itertools
 from bisect import bisect_left, insort
 from dataclasses import dataclass, field
+from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
 
 AGEING: Final = 0.5  # seconds of work that one second of waiting makes up for
 NEWCOMERS: Final = 3.0  # how many will come and wait for whatever is under way: more of them, larger batches (bench/LOG.md)
+CROWD: Final = 8  # tasks of one shape: where so many wait, others come before they are done (bench/LOG.md)
 
 
 @dataclass(eq=False, slots=True, kw_only=True)
@@ -106,12 +109,13 @@ class Schedule:
 
     def next(self, now: float) -> list[Any]:
         """Return the rows that make the next pass; none if there are none."""
-        ranked = sorted((task for task in self._tasks if task.rows), key=lambda task: self._rank(task, now))
+        alone = cache(lambda shape: self.costs(shape)[1])  # hundreds of rows may wait, of few shapes
+        ranked = sorted((task for task in self._tasks if task.rows), key=lambda task: _rank(task, now, alone))
         if not ranked:
             return []
         leader = ranked[0]
         shape = min(leader.rows, key=_left).shape
-        riders = [[row for row in sorted(task.rows, key=_left) if row.shape == shape] for task in ranked]
+        riders = [own for task in ranked if (own := [row for row in sorted(task.rows, key=_left) if row.shape == shape])]
         together = min(leader.together, len(riders[0]), self._most.get(shape, leader.together))
         size = max(together, self._size(shape, riders))
         return list(itertools.islice(itertools.chain.from_iterable(riders), size))
@@ -123,19 +127,22 @@ class Schedule:
             row.task.rows.remove(row)
         return row.left <= 0
 
-    def _rank(self, task: Task, now: float) -> float:
-        left: float = sum(row.left * self.costs(row.shape)[1] for row in task.rows)
-        return left - AGEING * (now - task.arrived)
-
     def _size(self, shape: Hashable, riders: Sequence[Sequence[Row]]) -> int:
         """Choose how many rows go at once: so that the tasks here, and those to come, wait the least in all."""
         costs = self.costs(shape)
+        if len(riders) >= CROWD:
+            return max(costs)
         return min(costs, key=lambda size: _waiting(riders, costs, size))
 
 
 def padded(costs: Mapping[int, float], rows: int) -> int:
     """Return the number of rows that a pass with so many is filled up to, so that few different passes are ever made."""
     return min((size for size in costs if size >= rows), default=rows)
+
+
+def _rank(task: Task, now: float, alone: Callable[[Any], float]) -> float:
+    left: float = sum(row.left * alone(row.shape) for row in task.rows)
+    return left - AGEING * (now - task.arrived)
 
 
 def _left(row: Row) -> int:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import heapq
 from dataclasses import dataclass, field
 
 import pytest
 
-from bot.steps import AGEING, Curve, Row, Schedule, Task, padded
+from bot.steps import AGEING, CROWD, Curve, Row, Schedule, Task, padded
 
 GAINS = {1: 1.0, 2: 1.2, 4: 1.6}  # seconds: four at once take little longer than one
 NOTHING = {1: 1.0, 2: 2.0, 4: 4.0}
@@ -163,3 +164,59 @@ def test_where_many_wait_for_different_steps_all_ride_along() -> None:
     for number in range(40):
         world.come(str(number), steps=(12, 20, 30)[number % 3])
     assert len(world.schedule.next(0)) == 8
+
+
+def test_a_crowd_has_as_much_done_in_a_second_as_can_be() -> None:
+    """With few waiting, two at a time spare the first ones a wait; where many do, all that counts is that all get on."""
+    world = World(SD15)
+    chosen = []
+    for number in range(2 * CROWD):
+        world.come(str(number), steps=(12, 20, 30)[number % 3])
+        chosen.append(len(world.schedule.next(0)))
+    assert max(chosen[: CROWD - 1]) == 2
+    assert set(chosen[CROWD - 1 :]) == {8}
+
+
+def test_who_wants_another_shape_is_not_reckoned_with() -> None:
+    """One short row of a shape leads, and three long ones wait far behind twenty tasks of another: it goes alone."""
+    world = World(NOTHING)
+    world.come("a", steps=1, shape="wide")
+    for number in range(20):
+        world.come(f"square {number}", steps=10)
+    for number in range(3):
+        world.come(f"wide {number}", steps=31, shape="wide")
+    assert len(world.schedule.next(0)) == 1
+
+
+def test_who_wanted_to_go_side_by_side_does_so_only_as_far_as_it_fits() -> None:
+    world = World(NOTHING)
+    world.come("a", steps=3, pictures=4, together=4)
+    assert len(world.schedule.next(0)) == 4
+    world.schedule.limit("square", 2)
+    assert len(world.schedule.next(0)) == 2
+
+
+def test_choosing_a_pass_takes_little_more_the_longer_the_queue_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A GPU waits meanwhile, if that takes long."""
+    asked, reckoned, take = list[str](), list[int](), heapq.heappop
+
+    def costs(shape: str) -> dict[int, float]:
+        asked.append(shape)
+        return SD15
+
+    def counted(heap: list[float]) -> float:
+        reckoned.append(1)
+        return take(heap)
+
+    monkeypatch.setattr("bot.steps.heapq.heappop", counted)
+    world = World()
+    world.schedule = Schedule(costs)
+    counts = []
+    for number in range(100):
+        world.come(str(number), steps=20, pictures=4)
+        asked.clear()
+        reckoned.clear()
+        world.schedule.next(0)
+        counts.append((len(asked), len(reckoned)))
+    assert {number for number, _ in counts} == {counts[0][0]}
+    assert {number for _, number in counts[CROWD - 1 :]} == {0}
