@@ -48,6 +48,8 @@ ATTEMPTS: Final = 3  # a job that takes the whole machine down must not do so at
 LEARNING: Final = 0.3  # the weight of the last drawing in what is known of a model's speed
 SOONEST: Final = 2  # seconds that are worth telling
 
+DELETED: Final = "deleted"  # how a job ended that somebody has deleted, and how a deletion did
+
 SORRY: Final = Phrase("Something went wrong on my side, and it is in my log as job {id}. Please try again in a minute.")
 GAVE_UP: Final = Phrase("I tried {attempts} times and something broke each time. Please try it smaller, or with fewer steps.")
 LOST_START: Final = Phrase("The picture to start from is not here any more. Please attach it again.")
@@ -74,9 +76,14 @@ class Notes:
         return self._facts.get(key)
 
     async def set(self, key: str, fact: Any) -> None:
-        """Note a fact; it survives a crash once this returns."""
+        """Note a fact; it survives a crash once this returns. Raises `Busy` where it might not; it is known here all the same.
+
+        So whoever has posted something and then notes it does not post it once more when tried again.
+        """
         self._facts[key] = fact
-        await self._store.note(self._job_id, **{key: fact})
+        failure = await attempt(self._store.note(self._job_id, **{key: fact}))
+        if failure:
+            raise Busy(f"{key} cannot be noted now: {failure!r}") from failure
 
 
 class Reply(Protocol):
@@ -133,11 +140,14 @@ class Courier:
             ended = await self._delete(job, reply)
         else:
             ended = await self._carry(job, reply, notes)
-        await self._store.finish(job.id, ended)
+        # What is not written down is delivered again after a restart.
+        await _persist(lambda: self._store.finish(job.id, ended), f"job {job.id}: {ended}, which cannot be written down yet")
         log.info("job %s: %s", job.id, ended)
 
     async def _carry(self, job: Job, reply: Reply, notes: Notes) -> str:
         """Have a job drawn, and deliver what comes of it; return which way that went."""
+        if notes.get("deleted"):  # it was delivered, though nobody could write that down
+            return DELETED
         outcome = await attempt(self._outcome(job, reply, notes))
         if isinstance(outcome, Exception):
             outcome = Outcome(job=job, reason=self._reason(job, outcome))
@@ -146,14 +156,14 @@ class Courier:
     async def _delete(self, job: Job, reply: Reply) -> str:
         """Delete a message, and the pictures that we have kept."""
         target = job.reply_to["target"]
-        await self._store.note(target, deleted=True)
+        await _persist(lambda: self._store.note(target, deleted=True), f"job {job.id}: its deletion cannot be written down yet")
         failure = await attempt(self._insist(reply.delete))
         await self._store.drop(target)
         if job.request.image:
             await self._forget_start(job.request.image)
         if failure:
             log.warning("job %s: the message was not deleted: %s", job.id, failure)
-        return "not deleted" if failure else "deleted"
+        return "not deleted" if failure else DELETED
 
     async def _forget_start(self, image: str) -> None:
         """Delete a picture that somebody brought along, once they have deleted all that was drawn from it for them.
@@ -175,7 +185,9 @@ class Courier:
         try:
             return await self._drawn(job, reply, notes, status)
         except asyncio.CancelledError:  # we are stopping, which is no fault of the job's
-            await notes.set("attempts", before)
+            failure = await attempt(notes.set("attempts", before))
+            if failure:  # it counts as one, which is better than not to stop
+                log.warning("job %s: %s", job.id, failure)
             raise
         finally:
             await status.settle()
@@ -184,14 +196,22 @@ class Courier:
         """Draw the pictures, and keep them before anything else can happen."""
         pictures: list[Picture] = []
         seconds = 0.0
-        async with aclosing(_until(self._events(job, reply, notes), self._cancelled(job.id))) as events:
-            async for event in events:
-                if isinstance(event, Finished):
-                    pictures += event.pictures
-                    seconds += event.seconds
-                else:
-                    status.show(event)
-        await asyncio.gather(self._store.keep(job.id, pictures), attempt(notes.set("seconds", seconds)))
+        try:
+            async with aclosing(_until(self._events(job, reply, notes), self._cancelled(job.id))) as events:
+                async for event in events:
+                    if isinstance(event, Finished):
+                        pictures += event.pictures
+                        seconds += event.seconds
+                    else:
+                        status.show(event)
+        except Cancelled:  # perhaps as late as while the last drawing was closed, which takes a moment
+            if len(pictures) < len(job.alone()):
+                raise
+
+        async def note() -> None:
+            await attempt(notes.set("seconds", seconds))
+
+        await asyncio.gather(self._store.keep(job.id, pictures), note())
         return Outcome(job=job, pictures=pictures, seconds=seconds)
 
     async def _events(self, job: Job, reply: Reply, notes: Notes) -> AsyncGenerator[Event, None]:
@@ -222,9 +242,7 @@ class Courier:
 
     async def _cancelled(self, job_id: str) -> None:
         """Wait until somebody cancels a job, also where it cannot be seen for a while."""
-        while failure := await attempt(self._store.cancelled(job_id)):
-            log.warning("job %s: cannot see whether it is cancelled: %r", job_id, failure)
-            await asyncio.sleep(LONGEST_WAIT)
+        await _persist(lambda: self._store.cancelled(job_id), f"job {job_id}: cannot see whether it is cancelled")
 
     async def _start_picture(self, job: Job, reply: Reply) -> bytes | None:
         """Return the picture that a job starts from; the first time, it is fetched and kept for those that follow."""
@@ -232,7 +250,7 @@ class Courier:
             return None
         kept = await self._store.file(job.request.image)
         if not kept:
-            fetched = await attempt(self._insist(reply.start_picture))
+            fetched = await attempt(self._insist(lambda: self._brought(job, reply)))
             if isinstance(fetched, BadRequest):
                 raise fetched
             if not isinstance(fetched, bytes):
@@ -241,6 +259,16 @@ class Courier:
             kept = await vetted(fetched)
             await self._store.keep_file(job.request.image, kept)
         return kept
+
+    async def _brought(self, job: Job, reply: Reply) -> bytes | None:
+        """Fetch a picture that came with this job, or with the first that starts from it: no other says where it lies."""
+        if brought := await reply.start_picture():
+            return brought
+        found = await self._store.started_from(job.request.image)
+        if not found or found[0].notes.get("deleted"):  # whoever brought it has thought better of it
+            return None
+        first = found[0].job
+        return await self._platforms[first.platform].reply(first, Notes(self._store, first.id, found[0].notes)).start_picture()
 
     async def _begin_attempt(self, notes: Notes) -> None:
         attempts = (notes.get("attempts") or 0) + 1
@@ -256,14 +284,29 @@ class Courier:
 
     async def _deliver(self, outcome: Outcome, reply: Reply) -> str:
         """Go down the ladder; return the name of the way that worked."""
+        tried = False
+
+        async def unless_deleted(way: Callable[[Outcome], Awaitable[None]]) -> str:
+            """Go one way, unless somebody has deleted what an earlier try, whose answer was lost, has shown them."""
+            nonlocal tried
+            if tried and await self._is_deleted(outcome.job.id):
+                return DELETED
+            tried = True
+            await way(outcome)
+            return _name(way)
+
         for way in reply.ways:
-            name = getattr(way, "__name__", "delivered")
-            failure = await attempt(self._insist(partial(way, outcome)))
-            if failure is None:
-                return name
-            unexpected = None if isinstance(failure, Undelivered) else failure
-            log.warning("job %s: %s did not work: %s", outcome.job.id, name, failure, exc_info=unexpected)
+            ended = await attempt(self._insist(partial(unless_deleted, way)))
+            if isinstance(ended, str):
+                return ended
+            unexpected = None if isinstance(ended, Undelivered) else ended
+            log.warning("job %s: %s did not work: %s", outcome.job.id, _name(way), ended, exc_info=unexpected)
         return "kept"  # `imagine show` has it
+
+    async def _is_deleted(self, job_id: str) -> bool:
+        """Say whether somebody has deleted what came of a job, as far as that can be seen."""
+        record = await attempt(self._store.record(job_id))
+        return bool(record and not isinstance(record, Exception) and record.notes.get("deleted"))
 
     async def _insist(self, call: Callable[[], Awaitable[T]]) -> T:
         """Make a call until it works or is refused; wait as long as it asks in between."""
@@ -278,6 +321,17 @@ class Courier:
                     raise Refused("busy", str(busy)) from busy
                 await asyncio.sleep(wait)
         raise AssertionError("unreachable")
+
+
+async def _persist(call: Callable[[], Awaitable[None]], complaint: str) -> None:
+    """Make a call of the store until it works, however long that takes."""
+    while failure := await attempt(call()):
+        log.warning("%s: %r", complaint, failure)
+        await asyncio.sleep(LONGEST_WAIT)
+
+
+def _name(way: Callable[..., object]) -> str:
+    return getattr(way, "__name__", "delivered")
 
 
 async def _until(events: AsyncGenerator[Event, None], cancelled: Awaitable[None]) -> AsyncGenerator[Event, None]:
@@ -324,10 +378,10 @@ class Speeds:
                     passed = time.monotonic() - begun
                     yield replace(event, seconds=passed / index * (total * len(requests) - index))
                 case Finished(_, seconds):
+                    yield event  # before we learn from it: whoever cancels meanwhile is too late
                     now = {"unit": seconds / effort(request), "job": seconds}
                     learned = {key: value + LEARNING * (now[key] - value) for key, value in (usual or now).items()}
                     await self._learn(name, learned)
-                    yield event
                 case _:
                     yield event
 

@@ -65,6 +65,8 @@ class Turns:
                 self._serving = None
             else:
                 del self._waiting[bisect_left(self._waiting, ticket)]
+                if self._ends[person] == ticket.start + cost:  # or one of theirs that came later would be passed by the next
+                    self._ends[person] = ticket.start  # for what was never begun, nothing is owed
             self._call()
 
     def _call(self) -> None:

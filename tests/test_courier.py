@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from bot.courier import Courier, Outcome, Pace, describe, summary
+from bot.courier import Courier, Notes, Outcome, Pace, describe, summary
 from bot.errors import Busy, Refused, Told
-from bot.request import Event, Finished, ImageRequest, Job, Picture, Queued, Started, Step, Waking, compose
+from bot.request import Event, Finished, ImageRequest, Job, Picture, Queued, Started, Step, Waking, compose, each_alone
 from bot.store import Record
 from bot.store_local import LocalStore
 from tests.conftest import until
 from tests.fakes.generator import plain
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator
+    from collections.abc import AsyncGenerator, AsyncIterator, Awaitable
     from pathlib import Path
-
-    from bot.courier import Notes
 
 START = "0123456789abcdef01234567"
 
@@ -125,6 +124,23 @@ async def test_what_is_asked_for_together_is_delivered_together(bench: Bench) ->
     assert (await bench.store.record(job.id)).outcome == "posted"  # type: ignore[union-attr]
 
 
+async def test_a_stop_just_before_pictures_are_kept_leaves_the_job_for_the_next_start(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job, keep = a_job(), bench.store.keep
+
+    def keep_and_stop(*given: Any) -> Awaitable[None]:
+        carried.cancel()
+        return keep(*given)
+
+    monkeypatch.setattr(bench.store, "keep", keep_and_stop)
+    carried = asyncio.ensure_future(bench.carry(job))
+    with pytest.raises(asyncio.CancelledError):
+        await carried
+    gc.collect()  # nothing was begun that nobody waits for: Python would complain
+    assert [record.job for record in await bench.store.unfinished()] == [job]
+
+
 async def test_what_is_drawn_before_a_restart_says_after_it_how_long_that_took(bench: Bench) -> None:
     job = a_job(fox(n=2))
     await bench.carry(job)
@@ -179,6 +195,31 @@ async def test_cancelling_stops_the_drawing_and_says_so_once(bench: Bench) -> No
     assert bench.stopped == 1
     assert bench.drawn == []
     assert len(bench.board.outcomes) == 1
+
+
+@pytest.mark.parametrize("busy", ["closing", "learning"])
+@pytest.mark.parametrize(("prompts", "words", "delivered"), [(1, "", 2), (2, "Cancelled.", 0)])
+async def test_a_cancel_just_after_a_drawing_stops_only_what_is_still_to_be_drawn(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, busy: str, prompts: int, words: str, delivered: int
+) -> None:
+    job = a_job(*(fox(n=2, seed=seed) for seed in range(prompts)))
+
+    async def cancelled(*_: object, **__: object) -> None:
+        await bench.store.cancel(job.id)
+        await asyncio.Event().wait()
+
+    async def draw(_: Job, request: ImageRequest, image: bytes | None) -> AsyncGenerator[Event, None]:
+        del image
+        yield Started()
+        yield Finished(tuple(Picture(png=plain(each), request=each) for each in each_alone([request])), seconds=1)
+        await cancelled()
+
+    if busy == "learning":
+        monkeypatch.setattr(bench.store, "remember", cancelled)
+    bench.courier = Courier(draw=draw, store=bench.store, platforms={"board": bench.board})
+    outcome = await asyncio.wait_for(bench.carry(job), 30)
+    assert outcome
+    assert (outcome.reason, len(outcome.pictures)) == (words, delivered)
 
 
 async def test_a_cancel_stops_only_the_job_it_is_for(bench: Bench) -> None:
@@ -252,6 +293,116 @@ async def test_deleting_is_carried_like_a_job_and_drops_the_pictures(bench: Benc
     record = await bench.store.record(errand.id)
     assert record
     assert record.outcome == ("not deleted" if refuses else "deleted")
+    assert len(bench.board.outcomes) == 1
+
+
+async def delete(bench: Bench, job: Job) -> None:
+    await bench.carry(a_job(claim=f"delete {job.id}", errand="delete", reply_to={"user": "ann", "target": job.id}))
+
+
+async def test_what_is_to_be_deleted_is_not_left_where_that_cannot_be_written_down_at_once(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = a_job()
+    await bench.carry(job)
+    note, fails = bench.store.note, [OSError("the disk is full")] * 3
+
+    async def full_for_a_while(job_id: str, **facts: Any) -> None:
+        if fails:
+            raise fails.pop()
+        await note(job_id, **facts)
+
+    monkeypatch.setattr("bot.courier.LONGEST_WAIT", 0.01)
+    monkeypatch.setattr(bench.store, "note", full_for_a_while)
+    await delete(bench, job)
+    assert len(bench.board.deleted) == 1
+    assert (await bench.store.record(job.id)).notes["deleted"]  # type: ignore[union-attr]
+    assert not await bench.store.pictures(job.id)
+    assert not await bench.store.unfinished()
+
+
+@pytest.mark.parametrize("lost", [Busy("no answer", 0), Refused("404")], ids=["tried again", "the next way"])
+async def test_what_was_deleted_before_its_answer_was_lost_is_not_posted_again(bench: Bench, lost: Exception) -> None:
+    job = a_job()
+
+    async def shown(outcome: Outcome) -> None:
+        bench.board.outcomes.append(outcome)
+        await delete(bench, job)
+        raise lost
+
+    bench.board.ways = (shown, bench.board.posted)  # type: ignore[assignment]
+    await asyncio.wait_for(bench.carry(job), 10)
+    assert len(bench.board.outcomes) == 1
+    assert (await bench.store.record(job.id)).outcome == "deleted"  # type: ignore[union-attr]
+
+
+async def test_what_was_deleted_is_not_drawn_again_after_a_restart(bench: Bench) -> None:
+    job = a_job()
+    await bench.carry(job)
+    await delete(bench, job)
+    record = await bench.store.record(job.id)
+    assert record
+    await bench.courier.carry(record)  # as where nobody has written down that it was delivered
+    assert len(bench.drawn) == len(bench.board.outcomes) == 1
+
+
+async def test_a_job_whose_end_cannot_be_written_down_is_not_left_until_it_is(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    finish, fails = bench.store.finish, [OSError("the disk is full")] * 3
+
+    async def full_for_a_while(job_id: str, ended: str) -> None:
+        if fails:
+            raise fails.pop()
+        await finish(job_id, ended)
+
+    monkeypatch.setattr("bot.courier.LONGEST_WAIT", 0.01)
+    monkeypatch.setattr(bench.store, "finish", full_for_a_while)
+    await bench.carry(a_job())
+    assert await bench.store.unfinished() == []
+    assert len(bench.board.outcomes) == 1
+
+
+async def test_a_job_that_is_under_way_at_a_stop_goes_on_later_though_nothing_can_be_noted_then(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def full(*_: object, **__: object) -> None:
+        raise OSError("the disk is full")
+
+    bench.gate.clear()
+    carried = asyncio.create_task(bench.carry(a_job()))
+    await until(lambda: any(isinstance(event, Step) for event in bench.board.shown))
+    monkeypatch.setattr(bench.store, "note", full)
+    carried.cancel()
+    await asyncio.wait({carried}, timeout=30)
+    assert carried.cancelled()
+    assert bench.board.outcomes == []
+    assert len(await bench.store.unfinished()) == 1
+
+
+async def test_what_is_posted_but_cannot_be_noted_is_not_posted_once_more(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = a_job()
+    notes, tries = Notes(bench.store, job.id, {}), list[str]()
+    note = bench.store.note
+
+    async def full(job_id: str, **facts: Any) -> None:
+        if "ts" in facts:
+            raise OSError("the disk is full")
+        await note(job_id, **facts)
+
+    async def posted(outcome: Outcome) -> None:
+        tries.append("try")
+        if not notes.get("ts"):
+            bench.board.outcomes.append(outcome)
+            await notes.set("ts", "1")
+
+    monkeypatch.setattr("bot.courier.FIRST_WAIT", 0.01)
+    monkeypatch.setattr(bench.store, "note", full)
+    bench.board.ways = (posted, bench.board.posted)  # type: ignore[assignment]
+    await bench.carry(job)
+    assert len(tries) == 2
     assert len(bench.board.outcomes) == 1
 
 

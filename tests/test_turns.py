@@ -124,6 +124,24 @@ def test_whoever_leaves_is_never_called_and_holds_nobody_up(studio: Studio) -> N
     assert not bob.ticket.called.is_set()
 
 
+def test_nothing_is_owed_for_what_was_never_begun(studio: Studio) -> None:
+    studio.join("zoe")
+    studio.leave(studio.join("ann", cost=10))
+    for _ in range(6):
+        studio.join("bob")
+    studio.join("ann")
+    assert studio.draw_all()[:3] == ["zoe", "bob", "ann"]
+
+
+def test_whoever_takes_one_of_several_back_still_has_the_others_in_order(studio: Studio) -> None:
+    studio.join("zoe")
+    first, second = studio.join("ann", cost=10), studio.join("ann")
+    studio.leave(first)
+    third = studio.join("ann")
+    studio.draw_all()
+    assert studio.drawn[1:] == [second, third]
+
+
 def test_whoever_is_called_and_leaves_gives_the_turn_to_the_next(studio: Studio) -> None:
     ann, bob = studio.join("ann"), studio.join("bob")
     studio.leave(ann)
