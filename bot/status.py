@@ -31,9 +31,16 @@ def is_here(url: str) -> bool:
 
 async def of_server(url: str) -> Sequence[str]:
     """Return what the bot at `url` says of itself. Raises `Told` where none answers."""
-    health = await _health(url)
+    text = await _health(url)
+    try:
+        return _said(url, json.loads(text))
+    except (ValueError, LookupError, TypeError):
+        raise Told(f"Somebody answers at {url}, but it is not the bot. `--url` takes its bare address.") from None
+
+
+def _said(url: str, health: Mapping[str, Any]) -> Sequence[str]:
+    about = dict(health["platforms"])
     model, queue = health.get("model"), health.get("queue")
-    about = health["platforms"]
     if model:
         about["model"] = f"{model['name']}, {'loaded' if model['loaded'] else 'not loaded yet'}"
     if models := health.get("models"):
@@ -46,22 +53,17 @@ async def of_server(url: str) -> Sequence[str]:
 async def of_jobs(store: Store) -> Sequence[str]:
     """Return how many jobs are under way, and how long the last ones took."""
     lines = [f"Jobs under way: {len(await store.unfinished())}."]
-    if took := await store.durations(RECENT):
+    if took := [seconds for seconds in await store.durations(RECENT) if seconds >= 0]:  # less where the clock was set back
         usual = f"{statistics.median(took):.1f} s each, from the command to the outcome"
         lines.append(f"The last {len(took)} took {usual}; the slowest {max(took):.1f} s.")
     return lines
 
 
-async def _health(url: str) -> Mapping[str, Any]:
+async def _health(url: str) -> str:
     try:
         async with aiohttp.ClientSession(timeout=PATIENCE) as session, session.get(f"{url.rstrip('/')}/health") as answer:
-            text = await answer.text()
+            return await answer.text(errors="replace")
     except (aiohttp.ClientError, OSError) as error:
         raise Told(
             f"No bot answers at {url}. `imagine serve` starts one here; `--url` asks another; `--modal` asks Modal."
         ) from error
-    try:
-        health: Mapping[str, Any] = json.loads(text)
-        return {**health, "platforms": dict(health["platforms"]), "version": str(health["version"])}
-    except (ValueError, LookupError, TypeError):
-        raise Told(f"Somebody answers at {url}, but it is not the bot. `--url` takes its bare address.") from None

@@ -44,7 +44,10 @@ class Store(Protocol):
         """Return the jobs that somebody still waits for, oldest first."""
 
     async def durations(self, last: int) -> Sequence[float]:
-        """Return the seconds that each of the `last` finished jobs took, from its claim to its outcome."""
+        """Return the seconds that each of the `last` finished jobs took, from its claim to its outcome.
+
+        Only of those that were to draw, and were promised.
+        """
 
     async def keep(self, job_id: str, pictures: Sequence[Picture]) -> None:
         """Keep the pictures of a job: all of them, or none if this is interrupted."""

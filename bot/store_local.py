@@ -11,16 +11,17 @@ import sqlite3
 import time
 from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Self, TypeAlias, TypeVar
 
 from bot import recipe
-from bot.errors import BadRequest
-from bot.request import ImageRequest, Job, Picture
+from bot.errors import BadRequest, Told
+from bot.request import NOT_TAKEN, ImageRequest, Job, Picture
 from bot.store import Record
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
 log: Final = logging.getLogger(__name__)
@@ -53,12 +54,10 @@ CREATE INDEX IF NOT EXISTS started_from ON jobs ({IMAGE});
 
 
 class LocalStore:
-    """A `Store` in one folder: `jobs.sqlite3`, and `pictures/` with a folder for each job."""
+    """A `Store` in one folder: `jobs.sqlite3`, `pictures/` with a folder for each job, and `files/` with what people bring."""
 
     def __init__(self, home: Path) -> None:
-        home.mkdir(parents=True, exist_ok=True)
-        home.chmod(0o700)  # prompts are in there, and addresses that anybody could answer to
-        self._pictures, self._files = home / "pictures", home / "files"
+        self._home, self._pictures, self._files = home, home / "pictures", home / "files"
         self._path = home / "jobs.sqlite3"
         self._thread = ThreadPoolExecutor(1, "store")  # the connection that writes is used here only
         self._waiting: list[tuple[Work[Any], asyncio.Future[Any]]] = []
@@ -66,6 +65,22 @@ class LocalStore:
         self._cancelled: defaultdict[str, asyncio.Event] = defaultdict(asyncio.Event)  # of jobs that somebody carries
         self._database: sqlite3.Connection
         self._reader: sqlite3.Connection
+
+    @classmethod
+    @contextmanager
+    def read_only(cls, home: Path) -> Iterator[Self]:
+        """Open what is there, to look at: nothing is made, changed or forgotten. Raises `Told` where it cannot be read."""
+        store = cls(home)
+        try:
+            if not store._path.exists():
+                raise Told(f"No bot has kept anything in {home}. IMAGINE_HOME names the folder.")
+            with closing(sqlite3.connect(_to_read(store._path), uri=True)) as store._reader:
+                yield store
+        except (OSError, sqlite3.Error) as error:
+            raise Told(
+                f"What is kept in {home} cannot be read: {_reason(error)}. "
+                "IMAGINE_HOME names the folder; only whoever runs the bot may read it."
+            ) from error
 
     async def __aenter__(self) -> Self:
         self._database = await self._in_thread(self._open)
@@ -110,8 +125,9 @@ class LocalStore:
         return self._select("WHERE outcome IS NULL ORDER BY made, rowid")
 
     async def durations(self, last: int) -> Sequence[float]:
-        query = "SELECT ended - made FROM jobs WHERE ended IS NOT NULL ORDER BY ended DESC LIMIT ?"
-        return [seconds for (seconds,) in self._read(query, last)]
+        drew = "ended IS NOT NULL AND outcome != ? AND json_extract(job, '$.errand') = ''"
+        query = f"SELECT ended - made FROM jobs WHERE {drew} ORDER BY ended DESC LIMIT ?"  # noqa: S608  it stands here
+        return [seconds for (seconds,) in self._read(query, NOT_TAKEN, last)]
 
     def _select(self, which: str, *values: str) -> list[Record]:
         query = f"SELECT job, notes, outcome, made FROM jobs {which}"  # noqa: S608  `which` is one of those that stand here
@@ -122,17 +138,16 @@ class LocalStore:
 
     async def keep(self, job_id: str, pictures: Sequence[Picture]) -> None:
         def write() -> None:
-            folder, draft = self._pictures / job_id, self._pictures / f"{job_id}.draft"
+            make_private(self._pictures)
+            folder, draft = self._pictures / job_id, self._draft(job_id)
             shutil.rmtree(draft, ignore_errors=True)
-            draft.mkdir(parents=True)
-            for index, picture in enumerate(pictures):
-                with (draft / f"{index}.png").open("wb") as file:
-                    file.write(picture.png)
-                    file.flush()
-                    os.fsync(file.fileno())
-            if folder.exists():
-                shutil.rmtree(folder)
-            draft.rename(folder)  # all at once: a half-written set is never taken for a whole one
+            try:
+                _write_pictures(draft, pictures)
+                if folder.exists():
+                    shutil.rmtree(folder)
+                draft.rename(folder)  # all at once: a half-written set is never taken for a whole one
+            finally:
+                shutil.rmtree(draft, ignore_errors=True)
 
         await asyncio.to_thread(write)
 
@@ -155,14 +170,21 @@ class LocalStore:
         return await asyncio.to_thread(_content, self._pictures / job_id / f"{index}.png")
 
     async def drop(self, job_id: str) -> None:
-        await asyncio.to_thread(shutil.rmtree, self._pictures / job_id, ignore_errors=True)
+        for folder in (self._pictures / job_id, self._draft(job_id)):  # the latter if we were killed while we kept them
+            await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
 
     async def cancel(self, job_id: str) -> None:
         try:
             await self.note(job_id, cancelled=True)
-        finally:  # who waits no longer for its being written down cannot keep it from being so
-            if job_id in self._cancelled:
-                self._cancelled[job_id].set()
+        except asyncio.CancelledError:  # who waits no longer for its being written down cannot keep it from being so
+            self._tell(job_id)
+            raise
+        self._tell(job_id)
+
+    def _tell(self, job_id: str) -> None:
+        """Tell whoever carries a job that it is cancelled."""
+        if job_id in self._cancelled:
+            self._cancelled[job_id].set()
 
     async def cancelled(self, job_id: str) -> None:
         try:
@@ -200,7 +222,7 @@ class LocalStore:
 
     async def keep_file(self, name: str, content: bytes) -> None:
         def write() -> None:
-            self._files.mkdir(exist_ok=True)
+            make_private(self._files)
             draft = self._files / f"{name}.draft"
             draft.write_bytes(content)
             draft.replace(self._files / name)
@@ -220,7 +242,13 @@ class LocalStore:
         """Return where the pictures of a job are kept."""
         return self._pictures / job_id
 
+    def _draft(self, job_id: str) -> Path:
+        """Return where they lie until they are all there."""
+        return self._pictures / f"{job_id}.draft"
+
     def _open(self) -> sqlite3.Connection:
+        make_private(self._home)
+        self._path.touch(mode=0o600)
         database = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
         database.execute("PRAGMA journal_mode = WAL")
         database.execute("PRAGMA synchronous = FULL")  # what we promise outlives a power cut, not just a crash
@@ -232,10 +260,12 @@ class LocalStore:
 
     async def forget(self) -> None:
         """Drop what is finished, and older than `KEPT_FOR`."""
-        delete = "DELETE FROM jobs WHERE outcome IS NOT NULL AND made < ? RETURNING id"
+        old, delete = "SELECT id FROM jobs WHERE outcome IS NOT NULL AND made < ?", "DELETE FROM jobs WHERE id = ?"
         values = (time.time() - KEPT_FOR,)
-        for (job_id,) in await self._write(lambda database: database.execute(delete, values).fetchall()):
+        ids = self._read(old, *values)
+        for (job_id,) in ids:  # the pictures first: of a job that is forgotten, nobody would find them any more
             await self.drop(job_id)
+        await self._write(lambda database: database.executemany(delete, ids))
         forget = "DELETE FROM papers WHERE made < ? AND NOT forever"
         await self._write(lambda database: database.execute(forget, values))
         await asyncio.to_thread(self._forget_files, *values)
@@ -280,6 +310,58 @@ class LocalStore:
                 return [work(self._database) for work in works]
         except Exception as error:  # noqa: BLE001  it is raised where its caller waits
             return [error] if len(works) == 1 else [self._transactions([work])[0] for work in works]
+
+
+async def check(home: Path) -> None:
+    """Open a store once, before anybody depends on it. Raises `Told` where it cannot be used."""
+    try:
+        async with LocalStore(home) as store:
+            await store.unfinished()
+        _warn_if_open(home)
+    except (OSError, sqlite3.Error) as error:
+        raise unusable(home, error) from error
+
+
+def _warn_if_open(home: Path) -> None:
+    if home.stat().st_mode & 0o077:
+        what_to_do = "set IMAGINE_HOME to a folder of the bot's own, or `chmod 700` this one"
+        log.warning("other people on this machine can look into %s: %s", home, what_to_do)
+
+
+def unusable(home: Path, error: Exception) -> Told:
+    """Say that nothing can be kept in a folder, and what to do."""
+    if isinstance(error, sqlite3.Error):
+        return Told(
+            f"{home / 'jobs.sqlite3'} cannot be used: {_reason(error)}. "
+            "Mend it, or move it away to begin anew, or set IMAGINE_HOME to another folder."
+        )
+    return Told(f"Nothing can be kept in {home}: {_reason(error)}. Set IMAGINE_HOME to a folder that the bot may write to.")
+
+
+def make_private(folder: Path) -> None:
+    """Make a folder where there is none. One that somebody else has made is left as it is: they may have their reasons."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # for prompts, pictures, and addresses that anybody could answer to
+
+
+def _to_read(path: Path) -> str:
+    """Return the address under which a database is only read. https://sqlite.org/uri.html"""
+    # Even a reader makes a log where there is none, and leaves it behind. Where there is none, nobody has the database open.
+    is_open = path.with_name(f"{path.name}-wal").exists()
+    return f"{path.absolute().as_uri()}?mode=ro{'' if is_open else '&immutable=1'}"
+
+
+def _reason(error: Exception) -> object:
+    """Return why something cannot be used, without its path."""
+    return getattr(error, "strerror", None) or error
+
+
+def _write_pictures(folder: Path, pictures: Sequence[Picture]) -> None:
+    folder.mkdir()
+    for index, picture in enumerate(pictures):
+        with (folder / f"{index}.png").open("wb") as file:
+            file.write(picture.png)
+            file.flush()
+            os.fsync(file.fileno())
 
 
 def _content(path: Path) -> bytes | None:

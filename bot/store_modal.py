@@ -9,7 +9,7 @@ import logging
 import time
 from typing import TYPE_CHECKING, Any, Final
 
-from bot.request import ImageRequest, Job, Picture, parts
+from bot.request import NOT_TAKEN, ImageRequest, Job, Picture, parts
 from bot.store import Record
 
 if TYPE_CHECKING:
@@ -52,9 +52,14 @@ class ModalStore:
             if job.request.image:
                 await self._add(f"image {job.request.image}", job.id, 0)
             return job
-        held = Job.load(json.loads(await self._jobs.get.aio(f"claim {job.claim}"))["job"])
+        theirs = await self._jobs.get.aio(f"claim {job.claim}")
+        held = Job.load(json.loads(theirs)["job"])
         if held.id != job.id:
-            await asyncio.gather(self._jobs.pop.aio(f"job {job.id} 0", None), self._waiting.pop.aio(job.id, None))
+            await asyncio.gather(
+                self._jobs.put.aio(f"job {held.id} 0", theirs, skip_if_exists=True),  # it may have been lost beside its claim
+                self._jobs.pop.aio(f"job {job.id} 0", None),
+                self._waiting.pop.aio(job.id, None),
+            )
         return held
 
     async def note(self, job_id: str, **facts: Any) -> None:
@@ -96,7 +101,9 @@ class ModalStore:
         await asyncio.gather(*(self._waiting.pop.aio(name, None) for name in (job_id, _cancelled(job_id))))
 
     async def durations(self, last: int) -> Sequence[float]:
-        ends = [(log[0]["made"], entry["made"]) for log in await self._logs() for entry in log if "outcome" in entry]
+        drawings = [log for log in await self._logs() if not log[0]["job"].get("errand")]
+        ended = ((log[0]["made"], entry) for log in drawings for entry in log if "outcome" in entry)
+        ends = [(begin, entry["made"]) for begin, entry in ended if entry["outcome"] != NOT_TAKEN]
         return [(end - begin) / 1e9 for begin, end in ends[-last:]]
 
     async def _logs(self) -> Sequence[Sequence[Mapping[str, Any]]]:

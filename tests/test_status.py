@@ -16,7 +16,8 @@ from aiohttp import web
 from bot import deploy
 from bot.errors import Told
 from bot.request import Job, compose
-from bot.status import of_server
+from bot.status import of_jobs, of_server
+from bot.store_local import LocalStore
 from bot.store_modal import ModalStore
 from tests.conftest import environment, serving, until
 from tests.fakes.host import Host
@@ -75,6 +76,24 @@ async def test_jobs_that_nobody_has_drawn_yet_are_counted(tmp_path: Path, slack:
     assert "took" not in printed
 
 
+async def test_a_bot_that_keeps_its_jobs_elsewhere_is_told_of_all_the_same(service: Service, tmp_path: Path) -> None:
+    ended, printed, _ = await status("--url", service.url, IMAGINE_HOME=str(tmp_path / "hoem"))
+    up, *_, jobs = printed.splitlines()
+    assert (ended, up.startswith(f"{service.url} is up")) == (0, True)
+    assert jobs.startswith(f"No bot has kept anything in {tmp_path / 'hoem'}.")
+    assert not (tmp_path / "hoem").exists()
+
+
+async def test_jobs_that_ended_before_they_began_are_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    times = iter([5000.0, 1400.0, 1500.0, 1502.0])
+    async with LocalStore(tmp_path) as store:
+        with monkeypatch.context() as clock:
+            clock.setattr("bot.store_local.time.time", lambda: next(times))
+            for number in range(2):
+                await finished(store, number)
+        assert (await of_jobs(store))[1:] == ["The last 1 took 2.0 s each, from the command to the outcome; the slowest 2.0 s."]
+
+
 @pytest.mark.parametrize("arguments", [("--url", NOBODY), ("--url", "nonsense")])
 async def test_where_no_bot_answers_it_says_what_to_do(arguments: tuple[str, ...], tmp_path: Path) -> None:
     ended, printed, complained = await status(*arguments, IMAGINE_HOME=str(tmp_path))
@@ -82,10 +101,17 @@ async def test_where_no_bot_answers_it_says_what_to_do(arguments: tuple[str, ...
     assert complained.startswith(f"No bot answers at {arguments[-1]}. `imagine serve` starts one here;")
 
 
-@pytest.mark.parametrize("health", ["<html>", "[]", '{"ok": true}', "1", '{"platforms": 1, "version": 1}'])
-async def test_somebody_else_who_answers_is_not_taken_for_the_bot(health: str) -> None:
+@pytest.mark.parametrize(
+    "health",
+    [
+        *(b"<html>", b"[]", b'{"ok": true}', b"1", b'{"platforms": 1, "version": 1}', b"Gr\xf6\xdfe"),
+        *(b'{"platforms": {}, "version": 1, "%s": "x"}' % part for part in (b"model", b"queue")),
+        b'{"platforms": {}, "version": 1, "models": 5}',
+    ],
+)
+async def test_somebody_else_who_answers_is_not_taken_for_the_bot(health: bytes) -> None:
     async def answer(_: web.Request) -> web.Response:
-        return web.Response(text=health)
+        return web.Response(body=health, content_type="text/html", charset="utf-8")
 
     host = Host([web.get("/health", answer)])
     try:

@@ -22,8 +22,10 @@ from typing import TYPE_CHECKING, Any
 import modal
 import pytest
 
-from bot.desk import RECALL
-from bot.request import Job, Picture, compose
+from bot import store_modal
+from bot.desk import REMEMBER
+from bot.errors import Told
+from bot.request import NOT_TAKEN, Job, Picture, compose
 from bot.store_local import KEPT_FOR, LocalStore
 from bot.store_modal import ModalStore
 from tests.conftest import until
@@ -34,7 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
     from bot.request import ImageRequest
-    from bot.store import Store
+    from bot.store import Record, Store
 
     Opener = Callable[[], AbstractAsyncContextManager[Store]]
 
@@ -127,6 +129,17 @@ async def test_it_is_known_how_long_the_last_jobs_took(store: Store) -> None:
     await store.note(done[-1].id, deleted=True)
     assert len(await store.durations(10)) == 3
     assert all(0 <= seconds < 10 for seconds in await store.durations(10))
+
+
+async def test_only_drawings_that_were_promised_tell_how_long_drawings_take(store: Store) -> None:
+    drawing, deletion, refused = jobs = [a_job(), replace(a_job(), errand="delete"), a_job()]
+    for job in jobs:
+        await store.claim(job)
+    await store.finish(drawing.id, "posted")
+    (took,) = await store.durations(1)
+    await store.finish(deletion.id, "deleted")
+    await store.finish(refused.id, NOT_TAKEN)
+    assert await store.durations(1) == await store.durations(10) == [took]
 
 
 async def test_a_finished_job_keeps_its_claim(store: Store) -> None:
@@ -275,11 +288,11 @@ async def test_whoever_waits_hears_of_a_cancel_before_or_after(reopened: Opener,
         waits = [asyncio.create_task(store.cancelled(job.id)) for job in (first, second)]
         await asyncio.sleep(0)
         await store.cancel(first.id)
-        await asyncio.wait_for(waits[0], 5)
+        await asyncio.wait_for(waits[0], 30)
         assert not waits[1].done()
         waits[1].cancel()
     async with reopened() as store:
-        await asyncio.wait_for(store.cancelled(first.id), 5)
+        await asyncio.wait_for(store.cancelled(first.id), 30)
 
 
 async def test_a_paper_is_what_was_last_written_on_it(reopened: Opener) -> None:
@@ -378,7 +391,7 @@ async def test_two_may_read_and_write_at_once(reopened: Opener) -> None:
 async def test_a_fact_that_cannot_be_written_holds_nobody_up(store: Store) -> None:
     job, other = a_job(), a_job()
     await store.claim(job)
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(30):
         _, held = await asyncio.gather(store.note(job.id, fact=object()), store.claim(other), return_exceptions=True)
     assert held == other
     assert await waiting_in(store) == [job, other]
@@ -386,7 +399,7 @@ async def test_a_fact_that_cannot_be_written_holds_nobody_up(store: Store) -> No
 
 async def test_a_job_that_cannot_be_written_down_is_refused_alone(store: Store) -> None:
     other = a_job()
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(30):
         refused, held = await asyncio.gather(store.claim(a_job("\ud800")), store.claim(other), return_exceptions=True)
     assert isinstance(refused, Exception)
     assert held == other
@@ -397,7 +410,7 @@ async def test_whoever_stops_waiting_for_a_write_takes_nobody_along(store: Store
     writes = [asyncio.ensure_future(store.claim(job)) for job in jobs]
     await asyncio.sleep(0)
     writes[3].cancel()
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(30):
         held = await asyncio.gather(*writes, return_exceptions=True)
     assert [job for job in held if isinstance(job, Job)] == [*jobs[:3], *jobs[4:]]
 
@@ -493,6 +506,33 @@ async def test_old_finished_jobs_are_dropped_with_their_pictures_and_unfinished_
         assert (await store.claim(a_job("old"))).id != old.id
 
 
+async def test_pictures_that_were_not_forgotten_before_a_stop_are_after_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jobs, dropped = [a_job() for _ in range(3)], list[str]()
+    async with LocalStore(tmp_path) as store:
+        for job in jobs:
+            await store.claim(job)
+            await store.keep(job.id, drawn(job.request))
+            await store.finish(job.id, "in_place")
+            aged(tmp_path, job, KEPT_FOR + DAY)
+        drop = store.drop
+
+        async def stop_at_the_second(job_id: str) -> None:
+            if dropped:
+                raise asyncio.CancelledError
+            await drop(job_id)
+            dropped.append(job_id)
+
+        monkeypatch.setattr(store, "drop", stop_at_the_second)
+        with pytest.raises(asyncio.CancelledError):
+            await store.forget()
+        assert len(list((tmp_path / "pictures").iterdir())) == 2
+    async with LocalStore(tmp_path) as store:
+        assert [await store.record(job.id) for job in jobs] == [None] * 3
+    assert list((tmp_path / "pictures").iterdir()) == []
+
+
 async def test_old_papers_and_files_are_dropped_but_those_for_good(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async with LocalStore(tmp_path) as store:
         await store.remember("proposal", "a")
@@ -521,10 +561,96 @@ async def test_keeping_pictures_leaves_nothing_else_behind(tmp_path: Path) -> No
     assert [path.name for path in (tmp_path / "pictures").iterdir()] == ["job"]
 
 
+async def test_keeping_pictures_that_fails_leaves_nothing_behind(tmp_path: Path) -> None:
+    whole, *_ = drawn(a_request(n=3))
+    broken: Any = replace(whole, png="no bytes")  # type: ignore[arg-type]
+    async with LocalStore(tmp_path) as store:
+        with pytest.raises(TypeError):
+            await store.keep("job", [whole, broken])
+    assert list((tmp_path / "pictures").iterdir()) == []
+
+
+async def test_pictures_whose_keeper_was_killed_can_be_dropped(tmp_path: Path) -> None:
+    await dies("await store.keep('job', [Picture(png=b'half', request=request), Fatal()])", tmp_path)
+    assert [path.name for path in (tmp_path / "pictures").iterdir()] == ["job.draft"]
+    async with LocalStore(tmp_path) as store:
+        await store.drop("job")
+    assert list((tmp_path / "pictures").iterdir()) == []
+
+
 async def test_the_folder_is_made_where_there_is_none(tmp_path: Path) -> None:
     async with LocalStore(tmp_path / "a" / "b") as store:
         await store.claim(a_job())
     assert (tmp_path / "a" / "b" / "jobs.sqlite3").exists()
+
+
+async def test_what_is_made_is_for_nobody_else_and_what_was_there_stays_as_open_as_it_was(tmp_path: Path) -> None:
+    there, new = tmp_path / "there", tmp_path / "new"
+    there.mkdir(mode=0o755)
+    for home in (there, new):
+        async with LocalStore(home) as store:
+            await store.keep("job", drawn(a_request()))
+            await store.keep_file("0" * 24, b"")
+            assert not any(mode & 0o077 for path, (mode, _) in states(home).items() if path.parent == home)
+    assert [oct(path.stat().st_mode & 0o777) for path in (there, new)] == ["0o755", "0o700"]
+
+
+def states(home: Path) -> dict[Path, tuple[int, int]]:
+    """Return who may do what with a folder and all that is in it, and when each was last written."""
+    return {path: (path.stat().st_mode, path.stat().st_mtime_ns) for path in [home, *home.rglob("*")]}
+
+
+@pytest.mark.parametrize("running", [True, False])
+async def test_who_looks_changes_nothing(tmp_path: Path, *, running: bool) -> None:
+    job = a_job()
+    async with LocalStore(tmp_path) as store:
+        await store.claim(job)
+        await store.keep(job.id, drawn(job.request))
+        await store.finish(job.id, "in_place")
+        if running:
+            aged(tmp_path, job, KEPT_FOR + DAY)
+            await look(tmp_path, job)
+    if not running:
+        aged(tmp_path, job, KEPT_FOR + DAY)
+        await look(tmp_path, job)
+
+
+async def look(home: Path, job: Job) -> None:
+    """See that a job is there, and that all files are afterwards what they were."""
+    await asyncio.to_thread(home.chmod, 0o750)
+    before = states(home)
+    with LocalStore.read_only(home) as store:
+        record = await store.record(job.id)
+        assert record
+        assert record.outcome == "in_place"
+        assert len(await store.pictures(job.id)) == 3
+        assert await store.unfinished() == []
+        assert len(await store.durations(9)) == 1
+    assert states(home) == before
+
+
+async def test_who_looks_sees_what_is_new_and_waits_for_nobody_who_writes(tmp_path: Path) -> None:
+    async with LocalStore(tmp_path) as store:
+        job = await store.claim(a_job())
+        other = sqlite3.connect(tmp_path / "jobs.sqlite3", isolation_level=None)
+        with closing(other):
+            other.execute("BEGIN IMMEDIATE")
+            with LocalStore.read_only(tmp_path) as looked_at:
+                assert await waiting_in(looked_at) == [job]
+
+
+async def test_where_there_is_nothing_to_look_at_that_is_said_and_nothing_made(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for home in (tmp_path, tmp_path / "hoem", tmp_path / "file"):
+        with pytest.raises(Told, match="No bot has kept anything in"), LocalStore.read_only(home):
+            pass
+    assert list(states(tmp_path)) == [tmp_path, tmp_path / "file"]
+
+
+async def test_what_cannot_be_looked_at_is_said_to_be_so(tmp_path: Path) -> None:
+    (tmp_path / "jobs.sqlite3").write_text("my shopping list, which is longer than the head of a database" * 10)
+    with pytest.raises(Told, match="cannot be read: file is not a database"), LocalStore.read_only(tmp_path) as store:
+        await store.unfinished()
 
 
 async def test_who_reads_waits_for_nobody_who_writes(tmp_path: Path) -> None:
@@ -535,7 +661,7 @@ async def test_who_reads_waits_for_nobody_who_writes(tmp_path: Path) -> None:
         with closing(other):
             other.execute("BEGIN IMMEDIATE")
             writing = asyncio.create_task(store.note(job.id, ts="1.2"))
-            record = await asyncio.wait_for(store.record(job.id), 1)
+            record = await asyncio.wait_for(store.record(job.id), 30)
             assert record
             assert record.notes == {}
             assert not writing.done()
@@ -612,12 +738,32 @@ async def test_a_job_that_is_taken_back_before_its_writing_lands_stays_so(far: F
     assert await far.store.unfinished() == []
 
 
+async def test_a_job_whose_writing_was_lost_beside_its_claim_is_known_to_whoever_finds_that(far: Far) -> None:
+    job, claimed = a_job(), asyncio.Event()
+
+    async def put(key: str, *given: Any, **more: Any) -> bool:
+        if key.startswith("job"):
+            await claimed.wait()
+            raise ConnectionError
+        taken: bool = await far.jobs.put.aio(key, *given, **more)
+        claimed.set()
+        return taken
+
+    with pytest.raises(ConnectionError):
+        await ModalStore(SimpleNamespace(put=SimpleNamespace(aio=put)), None, far.waiting, None).claim(job)
+    await far.store.finish(job.id, "not taken")
+    assert await far.store.claim(replace(job, id="f" * 24)) == job
+    record = await far.store.record(job.id)
+    assert record
+    assert record.outcome == "not taken"  # so it is not promised again, and whoever asks once more gets a job of their own
+
+
 async def test_one_look_serves_all_who_wait_to_hear_of_a_cancel(far: Far, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("bot.store_modal.LOOK_AGAIN", 0.01)
     jobs = [a_job() for _ in range(50)]
     for job in jobs:
         await far.store.cancel(job.id)
-    await asyncio.wait_for(asyncio.gather(*(far.store.cancelled(job.id) for job in jobs)), 5)
+    await asyncio.wait_for(asyncio.gather(*(far.store.cancelled(job.id) for job in jobs)), 30)
     assert far.server.calls["DictContents"] == 1
 
 
@@ -630,7 +776,7 @@ async def test_all_who_draw_a_job_hear_at_once_that_it_is_cancelled_and_nobody_e
     stale, drawing, deaf = (asyncio.ensure_future(listening(far, each)) for each in (job, job, other))
     await until(lambda: far.server.listening == 3)
     await far.store.cancel(job.id)
-    await asyncio.wait_for(asyncio.gather(stale, drawing), 5)
+    await asyncio.wait_for(asyncio.gather(stale, drawing), 30)
     await asyncio.wait_for(listening(far, job), 5)  # who comes late does, too
     assert not deaf.done()
     deaf.cancel()
@@ -644,10 +790,12 @@ async def hang(*_: object, **__: object) -> None:
 async def test_where_who_draws_cannot_be_told_a_cancel_is_taken_in_time_all_the_same(
     far: Far, put: Callable[..., object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bot.store_modal.LOOK_AGAIN", 0.01)
+    assert store_modal.TELL < REMEMBER  # somebody who has pressed a button waits
+    monkeypatch.setattr(store_modal, "TELL", 0.01)
+    monkeypatch.setattr(store_modal, "LOOK_AGAIN", 0.01)
     job, cancels = a_job(), SimpleNamespace(put_many=SimpleNamespace(aio=put))
-    await asyncio.wait_for(ModalStore(far.jobs, None, far.waiting, cancels).cancel(job.id), RECALL)
-    await asyncio.wait_for(far.store.cancelled(job.id), 5)
+    await asyncio.wait_for(ModalStore(far.jobs, None, far.waiting, cancels).cancel(job.id), 30)
+    await asyncio.wait_for(far.store.cancelled(job.id), 30)
 
 
 async def test_a_cancel_that_is_not_written_down_is_not_taken(far: Far) -> None:
@@ -694,18 +842,32 @@ async def test_a_job_that_is_over_takes_no_memory(far: Far) -> None:
     assert far.store._lengths == {}
 
 
-async def test_the_story_of_a_job_far_away_is_read_within_what_a_press_can_wait(far: Far) -> None:
+async def test_the_story_of_a_job_far_away_is_read_in_two_round_trips(far: Far) -> None:  # a press can wait for no more
     job = a_job()
     await far.store.claim(job)
     for number in range(10):
         await far.store.note(job.id, last=number)
+    there = {key: value async for key, value in far.jobs.items.aio()}
+    under_way: list[asyncio.Event] = []
 
     async def get(key: str) -> Any:
-        await asyncio.sleep(0.1)
-        return await far.jobs.get.aio(key)
+        under_way.append(asyncio.Event())
+        await under_way[-1].wait()
+        return there.get(key)
+
+    async def round_trips(job_id: str) -> tuple[int, Record | None]:
+        reading = asyncio.ensure_future(slow.record(job_id))
+        for trips in count():
+            await until(lambda: under_way or reading.done())
+            if reading.done():
+                return trips, reading.result()
+            for answer in under_way:
+                answer.set()
+            under_way.clear()
+        raise AssertionError
 
     slow = ModalStore(SimpleNamespace(get=SimpleNamespace(aio=get)), None, None, None)
-    record = await asyncio.wait_for(slow.record(job.id), RECALL)
+    trips, record = await round_trips(job.id)
     assert record
-    assert record.notes == {"last": 9}
-    assert await slow.record("0" * 24) is None
+    assert (trips, record.notes) == (2, {"last": 9})
+    assert await round_trips("0" * 24) == (1, None)
