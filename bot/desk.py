@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import secrets
 import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -18,7 +17,7 @@ from bot.actions import FORBIDDEN, Action, follow
 from bot.courier import attempt
 from bot.deadline import left, left_to_answer, left_to_take_back
 from bot.errors import NotTaken, Told, Unsure
-from bot.request import NOT_TAKEN, Job, compose, each_alone
+from bot.request import NOT_TAKEN, Job, canonical, compose, each_alone
 from bot.texts import Phrase, say
 
 if TYPE_CHECKING:
@@ -119,7 +118,7 @@ class Desk:
         requests = command.read_all(text, model=self.model, options=options, defaults=defaults)
         if len(requests) == 1:
             return await self.submit(caller.job(requests))
-        words = " ".join(command.unpasted(text).split())
+        words = canonical(command.unpasted(text))
         proposed = caller.job(requests, words=words)
         await self._soon(self.store.remember(f"proposal {proposed.id}", proposed.dump()))
         return Proposal(proposed)
@@ -181,7 +180,7 @@ class Desk:
         """Redraw, vary or upscale."""
         requests, words = await self._asked(press, recall)
         if words:  # they stand for all the prompts, which are the same again only where all are drawn again
-            words = command.filled(requests[0], words)["prompt"] if press.action is Action.REDRAW else ""
+            words = command.redrawn(requests[0], words) if press.action is Action.REDRAW else ""
         job = caller.job(follow(press.action, requests, press.index), words=words)
         return await self._once(press, job)
 
@@ -242,11 +241,18 @@ class Desk:
         address = {**caller.reply_to, "target": press.job_id}
         return await self.submit(replace(caller, reply_to=address).job(requests, errand="delete"))
 
-    async def is_new(self, claim: str) -> bool:
-        """Return whether this has not come before; where that is not found out at once, it is better said twice than never."""
-        own = secrets.token_hex(8)
-        first = await attempt(_within(left_to_answer(RECALL), self.store.first(f"told {claim}", own)))
-        return first == own or isinstance(first, Exception)
+    async def once(self, claim: str, tell: Callable[[], Awaitable[bool]]) -> bool:
+        """Have something said, unless it was before; return whether it is said, or should come again.
+
+        It is noted afterwards, and where that is not found out at once, it is said again: better twice than never.
+        """
+        noted = f"told {claim}"
+        if await attempt(_within(left_to_answer(RECALL), self.store.recall(noted))) == "yes":
+            return True
+        if not await tell():
+            return False
+        await attempt(_within(left_to_answer(RECALL), self.store.remember(noted, "yes")))
+        return True
 
     async def _claimed(self, job: Job) -> Job:
         held = await _within(left(HAND_OVER), self._held(job))
@@ -316,7 +322,9 @@ class Desk:
         try:
             await self._soon(writing)
         except NotTaken as error:
-            raise Unsure from error
+            if isinstance(error.__cause__, TimeoutError):
+                raise Unsure from error
+            raise
 
     async def _soon(self, answer: Awaitable[T]) -> T:
         """Wait for the store's answer as long as somebody who has pressed a button can."""

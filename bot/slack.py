@@ -51,6 +51,8 @@ if TYPE_CHECKING:
     Context = Mapping[str, Any]
 
 log: Final = logging.getLogger(__name__)
+bolts: Final = logging.getLogger("slack_bolt")
+bolts.setLevel(logging.ERROR)  # it warns of two tokens, of which it has one
 
 API_URL: Final = slack_reply.API_URL
 ENVIRONMENT: Final = ("SLACK_SIGNING_SECRET", "SLACK_BOT_TOKEN")
@@ -68,6 +70,7 @@ READING: Final = 1.0  # seconds to look up a workspace's token
 OPENING: Final = 1.5  # seconds for a form to open
 SAYING: Final = 0.8  # seconds for words to one person, by one way
 SAID: Final = {None, "file_share", "thread_broadcast"}  # the subtypes of messages in which people say something
+UNSEEN: Final = {"tombstone", "hidden_by_limit"}  # the modes of files that were deleted, or are too old for a free workspace
 
 UNHEARD: Final = BoltResponse(status=503, body="")  # where Slack does not take our words, its own say that something is wrong
 NOT_YET: Final = Phrase("I am not installed in this workspace. An admin of it can install me: {url}")
@@ -103,6 +106,7 @@ class Slack:
         self.installing = Installing(self._tokens, client_id, client_secret, SCOPES) if client_id else None
         self.app = AsyncApp(
             signing_secret=signing_secret,
+            logger=bolts,  # else bolt takes over the root's level, whatever is set for its own
             request_verification_enabled=False,  # `verify` has done it, on the raw bytes
             process_before_response=True,  # nothing happens after the answer
             authorize=_Authorizing(self._authorize),
@@ -310,14 +314,16 @@ class Slack:
         address, options = {"channel": event["channel"], "thread": event.get("thread_ts", "")}, {}
         if file := _picture_in(event) or _file_in(event):
             address["file"], options["image"] = file, secrets.token_hex(12)
-        caller = await self._caller(event["user"], body["event_id"], context, address)
+        said = f"{event['channel']}:{event['ts']}"  # which it keeps when it is edited: that is another event
+        caller = await self._caller(event["user"], said, context, address)
         try:
             taken = await self._take(slack_blocks.unmark(event.get("text", ""), _own_name(body)), caller, options)
         except Told as told:
             taken = {"text": escape(told.into(caller.language))}
-        if not isinstance(taken, Job) and await self._desk.is_new(caller.claim):
-            await self._tell(caller, taken)
-        return await ack()
+        if isinstance(taken, Job):
+            return await ack()
+        is_said = await self._desk.once(f"{caller.claim} {body['event_id']}", lambda: self._tell(caller, taken))
+        return await ack() if is_said else UNHEARD
 
     async def _removed(self, ack: Ack, body: Body, context: Context) -> BoltResponse:
         """Forget the token of a workspace that is rid of us; those of single people, which may be revoked too, we never had."""
@@ -421,14 +427,19 @@ def _thread_of(message: Mapping[str, Any], ts: str) -> str:
 
 def _picture_in(message: Mapping[str, Any]) -> str:
     """Return Slack's id of the first picture in a message: one that a person attached, or one that we have shown."""
-    files = [file for file in message.get("files") or () if (file.get("mimetype") or "image/png") in TYPES]  # or not yet known
+    files = [file for file in _files(message) if (file.get("mimetype") or "image/png") in TYPES]  # or not yet known
     shown = [block["slack_file"] for block in message.get("blocks") or () if "slack_file" in block]
     return next((str(file["id"]) for file in (*files, *shown) if file.get("id")), "")
 
 
 def _file_in(message: Mapping[str, Any]) -> str:
     """Return Slack's id of the first file that somebody attached to their words; if it is no picture, they are told so."""
-    return next((str(file["id"]) for file in message.get("files") or () if file.get("id")), "")
+    return next((str(file["id"]) for file in _files(message) if file.get("id")), "")
+
+
+def _files(message: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+    """Return the files that people attached to a message, and can still see there."""
+    return [file for file in message.get("files") or () if file.get("mode") not in UNSEEN]
 
 
 def _own_name(body: Body) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -18,7 +19,7 @@ from bot.store_local import LocalStore
 from tests.fakes.generator import plain
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
     from pathlib import Path
 
 
@@ -73,6 +74,15 @@ async def yes() -> bool:
 
 async def no() -> bool:
     return False
+
+
+def said(heard: list[bool]) -> Callable[[], Awaitable[bool]]:
+    """Make a way to say something, of which it is known how it goes each time."""
+
+    async def tell() -> bool:
+        return heard.pop(0)
+
+    return tell
 
 
 async def test_an_order_is_written_down_and_handed_over_once(house: House) -> None:
@@ -160,7 +170,7 @@ async def test_a_button_is_answered_in_time_where_nothing_is_remembered_in_time(
 
     for name in ("record", "recall", "first"):
         monkeypatch.setattr(house.store, name, hang)
-    assert await house.desk.is_new("x")
+    assert await house.desk.once("x", yes)
     for pressed in (
         house.desk.press(button(job, Action.REDRAW), ann(), nothing),
         house.desk.details(button(job, Action.DETAILS), ann(), nothing),
@@ -204,6 +214,21 @@ async def test_what_may_or_may_not_be_done_is_said_to_be_so(house: House, monkey
             await done
 
 
+async def test_what_surely_failed_is_not_said_to_be_unsure(house: House, tmp_path: Path) -> None:
+    job = await house.ordered("a fox")
+    with sqlite3.connect(tmp_path / "jobs.sqlite3", isolation_level=None) as full:
+        for what in ("INSERT ON papers", "UPDATE ON jobs"):
+            full.execute(f"CREATE TRIGGER '{what}' BEFORE {what} BEGIN SELECT RAISE (ABORT, 'disk is full'); END")
+    full.close()
+    carried = asyncio.create_task(house.store.cancelled(job.id))
+    for done in (house.desk.cancel(button(job, Action.CANCEL), ann(), no), house.desk.settings("settings --n 2", ann())):
+        with pytest.raises(NotTaken):
+            await done
+    assert not carried.done()
+    carried.cancel()
+    assert await house.desk.defaults(ann()) == {}
+
+
 async def test_several_pictures_are_drawn_once_somebody_says_yes(house: House) -> None:
     proposal = await house.desk.order("a {red,blue} fox --n 2", ann())
     assert isinstance(proposal, Proposal)
@@ -217,6 +242,16 @@ async def test_several_pictures_are_drawn_once_somebody_says_yes(house: House) -
     assert jobs[0].title == "a {red,blue} fox --n 2"
 
 
+@pytest.mark.parametrize(
+    ("words", "kept"),
+    [("a \u202efox {red,blue}\u202c \x07\u2066y", "a fox {red,blue} y"), ("a \ud83d {red,blue} fox", "a ? {red,blue} fox")],
+)
+async def test_words_for_several_pictures_are_kept_as_those_for_one_are(house: House, words: str, kept: str) -> None:
+    proposal = await house.desk.order(words, ann())
+    assert isinstance(proposal, Proposal)
+    assert (await house.desk.confirm(button(proposal.job, Action.DRAW), ann())).title == kept
+
+
 async def test_several_pictures_that_are_redrawn_keep_the_words_that_stand_for_all_of_them(house: House) -> None:
     proposal = await house.desk.order("a {red,blue} fox --seed 7", ann())
     assert isinstance(proposal, Proposal)
@@ -225,6 +260,19 @@ async def test_several_pictures_that_are_redrawn_keep_the_words_that_stand_for_a
     varied = await house.desk.press(button(redrawn, Action.VARY, 1), ann(), nothing)
     assert [job.title, redrawn.title, varied.title] == ["a {red,blue} fox --seed 7", "a {red,blue} fox", "a blue fox"]
     assert (await house.desk.edit(button(redrawn, Action.EDIT), nothing))["prompt"] == "a {red,blue} fox"
+
+
+async def test_pictures_of_what_a_list_gave_are_redrawn_and_edited_as_what_it_gave(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bot.choices.LISTS", {"animal": [f"animal {number}" for number in range(10**6)]})
+    proposal = await house.desk.order("{red,blue} __animal__ --seed 7", ann())
+    assert isinstance(proposal, Proposal)
+    job = await house.desk.confirm(button(proposal.job, Action.DRAW), ann())
+    redrawn = await house.desk.press(button(job, Action.REDRAW), ann(), nothing)
+    assert [request.prompt for request in redrawn.requests] == [request.prompt for request in job.requests]
+    assert redrawn.title == job.request.prompt
+    assert (await house.desk.edit(button(redrawn, Action.EDIT), nothing))["prompt"] == job.request.prompt
 
 
 async def test_a_proposal_that_is_forgotten_is_said_to_be(house: House) -> None:
@@ -302,8 +350,10 @@ async def test_a_press_that_is_sent_again_gets_the_same_job(house: House) -> Non
     assert house.jobs == [job, first]
 
 
-async def test_what_comes_again_is_not_new(house: House) -> None:
-    assert [await house.desk.is_new(claim) for claim in ("x", "x", "y")] == [True, False, True]
+async def test_what_comes_again_is_said_again_only_where_it_was_not_heard(house: House) -> None:
+    heard = {"x": [False, True], "y": [True]}
+    assert [await house.desk.once(claim, said(heard[claim])) for claim in ("x", "x", "x", "y")] == [False, True, True, True]
+    assert heard == {"x": [], "y": []}
 
 
 async def test_two_people_may_press_at_once_and_one_person_again_later(house: House, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -208,7 +208,7 @@ async def test_a_workspace_where_many_draw_leaves_the_others_their_statuses(
 async def test_bolt_makes_no_flow_of_its_own_of_the_environment(
     environ: dict[str, str], tmp_path: Path, slack: SlackServer, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level("INFO")
+    caplog.set_level("INFO", "slack_bolt")
     assert environ["SLACK_CLIENT_ID"] == os.environ["SLACK_CLIENT_ID"]
     app = await platform(slack, tmp_path)
     assert app.app.oauth_flow is app.installing

@@ -129,7 +129,9 @@ def thread_of(world: World, message: Message) -> str | None:
 
 
 def file_json(world: World, file: File) -> dict[str, Any]:
-    """Show a file as Slack's API does."""
+    """Show a file as Slack's API does; of one that somebody deleted, messages keep no more than this."""
+    if file.deleted:
+        return {"id": file.id, "mode": "tombstone"}
     kind = mimetype(file.content or b"") if world.is_processed(file) else ""
     return {
         "id": file.id,

@@ -163,6 +163,12 @@ class People(World):
         heard = self.channels[channel].bot_is_member and "app_mention" in self.events and "app_mentions:read" in self.scopes
         return await self.event(service_url, slack_payloads.mention(self, message)) if heard else UNHEARD
 
+    async def rewrite(self, service_url: str, message: Message, text: str) -> Ack:
+        """Edit a message to @imagine: the app hears of it in an event of its own."""
+        message.text, message.blocks = slack_payloads.typed(self, text, to_bot=True)
+        edited = {"user": message.user, "ts": f"{self.clock():.6f}"}
+        return await self.event(service_url, slack_payloads.mention(self, message) | {"edited": edited})
+
     async def dm(self, service_url: str, text: str, *, user: str = "U1", **said: Any) -> Ack:
         """Write to the app directly."""
         message = self.write(text, channel=self.direct(user).id, user=user, **said)
