@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     _Part = str | list[str]  # a mark, or all that can stand there
 
 VARIABLE: Final = "IMAGINE_WILDCARDS"  # animal: fox, cat, owl; place: beach, city
-MOST: Final = 1000  # prompts that are written out at all, before anything is said of them
+MOST: Final = 100  # prompts that are written out at all, before anything is said of them
+NESTED: Final = 20  # braces within braces: at each level all that stands in them is written out again
 DEEPEST: Final = 5  # lists within lists: one that names itself would have no end
 
 NAME: Final = r"[^\W_]+"  # of a list
@@ -52,6 +53,11 @@ def _nested(prompt: str) -> list[list[_Part]]:
     for index, part in enumerate(_MARKS.split(prompt)):
         is_mark = index % 2 == 1
         if is_mark and part == "{":
+            if len(levels) > NESTED:
+                raise BadRequest(
+                    "That is more than {limit} braces within one another. A backslash keeps a brace as it is: \\{{",
+                    limit=NESTED,
+                )
             levels.append([])
         elif is_mark and part == "}" and len(levels) > 1:
             between = levels.pop()

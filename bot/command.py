@@ -22,7 +22,7 @@ from typing import Any, Final
 from bot import choices
 from bot.errors import BadRequest, Told
 from bot.models import DEFAULT, MODELS
-from bot.request import MAX_PICTURES, PROMPT_LIMIT, SEEDS, ImageRequest, at_most, compose, fresh_seed
+from bot.request import MAX_PICTURES, PROMPT_LIMIT, SEEDS, ImageRequest, at_most, canonical, compose, fresh_seed
 from bot.styles import STYLES, split
 from bot.texts import ENGLISH, Phrase, say
 
@@ -118,7 +118,7 @@ def filled(request: ImageRequest, words: str = "", others: Sequence[ImageRequest
     prompt, style = split(request.prompt)
     if asked := _asked(words, request.model):
         prompt = _of_a_picture(protect(asked))
-        if choices.filled(choices.prompts_in(asked)[0], request.seed).split() == request.prompt.split():
+        if canonical(choices.filled(choices.prompts_in(asked)[0], request.seed)) == request.prompt:
             style = ""  # its words are the person's own
     else:
         prompt = typed(prompt)
@@ -127,6 +127,12 @@ def filled(request: ImageRequest, words: str = "", others: Sequence[ImageRequest
     if asked and rounds > 1:
         said["repeat"] = f"{rounds}"
     return {"prompt": prompt, "no": request.negative_prompt, "style": style, **said}
+
+
+def redrawn(request: ImageRequest, words: str) -> str:
+    """Return which of the words for several requests stand for them with other seeds too."""
+    prompt = filled(request, words)["prompt"]
+    return "" if choices.has_lists(prompt) else prompt  # by another seed, a list gives something else than is drawn
 
 
 def _asked(words: str, model: str) -> str:
@@ -423,8 +429,8 @@ def _too_many(prompts: int, repeat: int, count: int) -> BadRequest:
 
 def _worded(prompt: str, seed: int, style: str | None) -> str:
     """Fill in what a prompt leaves open, and add the style."""
-    words = choices.filled(prompt, seed)
-    return STYLES[style].apply(words) if style and words.strip() else words
+    words = canonical(choices.filled(prompt, seed))  # or a space at their end would part them from the style
+    return STYLES[style].apply(words) if style and words else words
 
 
 def typed(prompt: str) -> str:

@@ -134,6 +134,9 @@ TEXTS: Final[dict[str, str]] = {
     "There is no list “{missing}” here. There is: {lists}. A backslash keeps the words: \\__{missing}__": (
         "Eine Liste „{missing}“ gibt es hier nicht. Es gibt: {lists}. Ein Backslash lässt die Wörter stehen: \\__{missing}__"
     ),
+    "That is more than {limit} braces within one another. A backslash keeps a brace as it is: \\{{": (
+        "Das sind mehr als {limit} Klammern ineinander. Ein Backslash lässt eine Klammer, wie sie ist: \\{{"
+    ),
     "That is too many choices in {{…}}: {limit} pictures fit one message.": (
         "Das ist zu viel Auswahl in {{…}}: {limit} Bilder passen in eine Nachricht."
     ),

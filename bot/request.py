@@ -59,7 +59,7 @@ class ImageRequest:
     def __post_init__(self) -> None:
         """Put the words in one canonical form, and refuse what the model cannot draw."""
         for name in ("prompt", "negative_prompt"):
-            object.__setattr__(self, name, _canonical(getattr(self, name)))
+            object.__setattr__(self, name, canonical(getattr(self, name)))
         for name in ("guidance_scale", "strength"):
             object.__setattr__(self, name, round(float(getattr(self, name)), 2))
         self._drop_idle_variations()
@@ -326,7 +326,7 @@ class Finished:
 Event = Queued | Waking | Started | Step | Finished
 
 
-def _canonical(text: str) -> str:
+def canonical(text: str) -> str:
     """Fold spaces and line breaks, drop what cannot be seen or would reorder the text, repair broken Unicode."""
     text = text.encode("utf-8", "replace").decode("utf-8")  # half of a surrogate pair becomes "?"
     kept = (character for character in text if character.isspace() or not _invisible(character))

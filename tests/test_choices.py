@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from contextlib import suppress
 
@@ -71,6 +72,31 @@ def test_a_choice_may_hold_another_one(prompt: str, made: list[str]) -> None:
 @pytest.mark.parametrize(("text", "is_open"), [("{a {b,c}", True), ("{a {b,c}}", False), ("a } b", False), (r"\{a", False)])
 def test_a_brace_is_open_until_it_is_closed_itself(text: str, is_open: bool) -> None:
     assert choices.is_open(text) is is_open
+
+
+@pytest.mark.parametrize("choosing", [2, 3])
+@pytest.mark.parametrize("depth", [choices.NESTED - 1, 2900])
+def test_choices_within_many_braces_are_not_written_out_for_each_of_these(depth: int, choosing: int) -> None:
+    text, written = "{" * depth + "{a,b,c,d,e,f,g,h,i,j}" * choosing + "}" * depth, 0
+
+    def count(_frame: object, event: str, called: object) -> None:
+        nonlocal written
+        written += event == "c_call" and getattr(called, "__name__", "") == "join"
+
+    sys.setprofile(count)
+    try:
+        with suppress(BadRequest):
+            choices.prompts_in(text)
+    finally:
+        sys.setprofile(None)
+    assert written <= LONG
+
+
+def test_braces_go_so_deep_and_any_number_of_them_can_be_kept() -> None:
+    deepest = "{" * choices.NESTED + "a,b" + "}" * choices.NESTED
+    assert len(choices.prompts_in(r"\{" * 1000 + deepest)) == 2
+    with pytest.raises(BadRequest, match="more than 20 braces within one another"):
+        choices.prompts_in("{" + deepest)
 
 
 @pytest.mark.parametrize("words", ["__loop__", "__loop__ " * 2, "x __loop__ " * 500])

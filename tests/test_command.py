@@ -546,6 +546,7 @@ def test_repeating_is_having_so_many_more() -> None:
 
 def test_a_style_is_words_around_the_prompt() -> None:
     assert prompts("a {red,blue} fox --style Pixel") == ["a red fox, pixel art", "a blue fox, pixel art"]
+    assert prompts("a fox {,in snow} --style pixel") == ["a fox, pixel art", "a fox in snow, pixel art"]
 
 
 @pytest.mark.parametrize("style", STYLES)
@@ -705,6 +706,8 @@ def test_a_line_of_settings_has_no_other_words(line: str, told: str) -> None:
         "{a red,a blue} fox, oil painting --style oil",
         "a __animal__ --repeat 4",
         "a {red,blue} __animal__ --repeat 2 --n 2 --style oil",
+        "a fox {,in the snow} --style oil",
+        "a fox{ \u202e,in the snow} --style oil",
     ],
 )
 @pytest.mark.usefixtures("lists")

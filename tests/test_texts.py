@@ -17,7 +17,7 @@ from bot.texts import LANGUAGES, NAMES, Phrase, language, say
 BOT = Path(__file__).parent.parent / "bot"
 TOLD = {"Told", "BadRequest"}
 # What only whoever runs the bot reads, in a terminal, is said in English.
-ADMINS = {"__main__", "deploy", "doctor", "local", "platforms", "recipe", "status"}
+ADMINS = {"__main__", "deploy", "doctor", "local", "platforms", "recipe", "status", "store_local"}
 
 
 def templates() -> dict[str, str]:
