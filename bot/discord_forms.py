@@ -270,10 +270,12 @@ def _text(name: str, value: str, *, paragraph: bool = False, required: bool = Fa
 
 
 def _menu(name: str, options: Iterable[discord.SelectOption], chosen: str) -> ui.Select[Form]:
-    listed = list(options)[:CHOICES]
+    listed = list(options)
     for option in listed:
         option.default = option.value == chosen
-    return ui.Select(custom_id=name, options=listed, required=False)
+    if len(listed) > CHOICES:
+        listed.sort(key=lambda option: not option.default)  # or the chosen one might be cut off
+    return ui.Select(custom_id=name, options=listed[:CHOICES], required=False)
 
 
 def _options(named: Iterable[tuple[str, str]], language: str) -> Iterator[discord.SelectOption]:

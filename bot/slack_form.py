@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 CALLBACK: Final = "imagine"
 CONFIRMED: Final = "imagine_confirmed"
 LONGEST: Final = 3000  # characters of a field
+CHOICES: Final = 100  # that a menu holds
 NONE: Final = command.PLAIN  # Slack's options cannot be empty
 FILETYPES: Final = ["png", "jpg", "jpeg", "webp", "gif"]
 PLACE: Final = "place"
@@ -240,7 +241,9 @@ def _number(value: str | None, least: float, most: float, *, decimal: bool = Fal
 def _select(options: Sequence[tuple[str, str]], chosen: str | None) -> dict[str, Any]:
     shown = [_option(value, label) for value, label in options]
     first = [option for option in shown if option["value"] == chosen]
-    return {"type": "static_select", "options": shown} | ({"initial_option": first[0]} if first else {})
+    if len(shown) > CHOICES:
+        shown.sort(key=lambda option: option not in first)  # or the chosen one might be cut off
+    return {"type": "static_select", "options": shown[:CHOICES]} | ({"initial_option": first[0]} if first else {})
 
 
 def _check(label: str, *, on: bool) -> dict[str, Any]:

@@ -13,8 +13,8 @@ from bot import command, slack_form
 from bot.errors import BadRequest, Told
 from bot.request import ImageRequest, compose
 from bot.slack_form import Form
-from bot.styles import STYLES
-from bot.texts import LANGUAGES
+from bot.styles import STYLES, Style
+from bot.texts import LANGUAGES, Phrase
 from tests.fakes import slack_views
 from tests.fakes.slack_world import View, World
 
@@ -100,6 +100,16 @@ def test_an_empty_form_leaves_all_to_the_model_and_the_persons_own_defaults_stan
     assert read(sent(Form(flags=defaults), {"prompt": "a fox"})).n == 3
     _, view = opened(Form(flags=defaults))
     assert slack_views.value(view, "shape") == "ar 5:4"
+
+
+@pytest.mark.parametrize("style", ["", "own7", "own150"])
+def test_of_more_styles_than_a_menu_holds_the_chosen_one_is_shown(style: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in (f"own{number}" for number in range(200)):
+        monkeypatch.setitem(STYLES, name, Style(name, Phrase(name), f"{{prompt}}, {name} look"))
+    request = fox(f"a fox, {style} look" if style else "a fox")
+    form = slack_form.of(command.filled(request))
+    assert slack_views.value(opened(form)[1], "style") == (style or slack_form.NONE)
+    assert read(sent(form)) == request
 
 
 def test_a_new_picture_takes_the_place_of_the_one_that_was_there() -> None:
