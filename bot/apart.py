@@ -47,7 +47,11 @@ class Apart:
     def load(self) -> None:
         """Wait until the model is loaded."""
         if not self._loaded:
-            self._receive()
+            try:
+                self._receive()
+            except Told:
+                self.close()  # it has nothing to draw with; whoever asks next starts another, which may have
+                raise
             self._loaded = True
 
     def generate(
@@ -114,18 +118,25 @@ def _work(pipe: Connection, model: Model) -> None:
     os.nice(POLITE)
     from bot.gen import Generator  # torch and diffusers take seconds to import, and the doors need neither
 
+    with suppress(EOFError, BrokenPipeError):  # nobody is there any more
+        try:
+            generator = Generator(model)
+        except Told as told:
+            pipe.send(_Over(told))
+        else:
+            pipe.send(_Over())
+            _heed(pipe, generator)
+
+
+def _heed(pipe: Connection, generator: Generator) -> None:
+    """Draw whatever comes, and stop when told to."""
     stop = threading.Event()  # of the drawing that is under way
-    try:
-        generator = Generator(model)
-        pipe.send(_Over())
-        while True:
-            if drawing := pipe.recv():
-                stop = threading.Event()
-                threading.Thread(target=_draw, args=(pipe, generator, stop, *drawing), daemon=True).start()
-            else:
-                stop.set()  # it is heard in the middle of a step, and no other one is begun
-    except (EOFError, BrokenPipeError):
-        return
+    while True:
+        if drawing := pipe.recv():
+            stop = threading.Event()
+            threading.Thread(target=_draw, args=(pipe, generator, stop, *drawing), daemon=True).start()
+        else:
+            stop.set()  # it is heard in the middle of a step, and no other one is begun
 
 
 def _draw(

@@ -1,13 +1,14 @@
-"""The same parts wired for one machine: SQLite, one generator in this process, and whichever platforms have secrets."""
+"""The same parts wired for one machine: SQLite, one generator in a process of its own, and whichever platforms have secrets."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import os
+import socket
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -15,8 +16,9 @@ import platformdirs
 import uvicorn
 from filelock import FileLock, Timeout
 
+from bot import store_local
 from bot.apart import Apart
-from bot.courier import Courier
+from bot.courier import Courier, attempt
 from bot.desk import Desk
 from bot.errors import Told
 from bot.models import DEFAULT
@@ -72,6 +74,7 @@ class Studio:
         self.turns = Turns()
         self.loaded: str | None = None
         self._generator: Draws | None = None
+        self._closed = False
         self._thread = ThreadPoolExecutor(1, "studio")
 
     async def draw(self, job: Job, request: ImageRequest, image: bytes | None) -> AsyncGenerator[Event, None]:
@@ -97,15 +100,22 @@ class Studio:
         return generator
 
     def close(self) -> None:
-        """Let go of the model, even while it loads."""
+        """Let go of the model for good, even while it loads or is only about to."""
+        self._closed = True
+        self._let_go()
+
+    def _let_go(self) -> None:
         self.loaded = None
         if self._generator:
             self._generator.close()
 
     def _load(self, model: str) -> Draws:
         if self._generator is None or self.loaded != model:
-            self.close()
+            self._let_go()
             self._generator = self._make(find(model))
+            if self._closed:  # whoever closed us meanwhile found nothing, and Python would wait for that process at its end
+                self._let_go()
+                raise RuntimeError("nothing is drawn here any more")
             self._generator.load()
             self.loaded = model
         return self._generator
@@ -154,7 +164,9 @@ class Couriers:
 async def _forget_daily(store: LocalStore) -> None:
     while True:
         await asyncio.sleep(DAY)
-        await store.forget()
+        failure = await attempt(store.forget())
+        if failure:  # there is another day
+            log.warning("what is old was not forgotten today: %r", failure)
 
 
 @asynccontextmanager
@@ -190,14 +202,40 @@ async def parts(
         yield Parts(slack=slack, discord=discord, page=page, picture=store.png, health=health)
 
 
-def serve(host: str, port: int) -> None:
-    """Run the whole service until it is told to stop."""
+class _Server(uvicorn.Server):
+    """A server that says where it is reached, once it is."""
+
+    def __init__(self, config: uvicorn.Config, reached: Callable[[str], None]) -> None:
+        super().__init__(config)
+        self._reached = reached
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Open the doors; uvicorn ends the process where it cannot."""
+        await super().startup(sockets)
+        host, port = self.config.host, self.servers[0].sockets[0].getsockname()[1]  # which is chosen for us where we say 0
+        self._reached(f"http://{f'[{host}]' if ':' in host else host}:{port}")
+
+
+def serve(host: str, port: int, reached: Callable[[str], None]) -> None:
+    """Run the whole service until it is told to stop; `reached` is told its address as soon as somebody answers there."""
     check(os.environ)  # complain before anything starts
     folder = home()
-    folder.mkdir(parents=True, exist_ok=True)
     collect_rarely()
+    with _locked(folder):
+        asyncio.run(store_local.check(folder))  # uvicorn would make a traceback of what is found only inside it
+        config = uvicorn.Config(
+            create(parts), host=host, port=port, log_config=None, access_log=False, timeout_graceful_shutdown=GRACE
+        )
+        with suppress(KeyboardInterrupt):
+            _Server(config, reached).run()
+
+
+def _locked(folder: Path) -> AbstractContextManager[object]:
+    """Have a folder for ourselves alone."""
     try:
-        with FileLock(folder / "lock", timeout=0):
-            uvicorn.run(create(parts), host=host, port=port, log_config=None, access_log=False, timeout_graceful_shutdown=GRACE)
+        store_local.make_private(folder)
+        return FileLock(folder / "lock", timeout=0).acquire()
     except Timeout:
         raise Told(f"Another `imagine serve` is using {folder}. Stop it, or set IMAGINE_HOME to another folder.") from None
+    except OSError as error:
+        raise store_local.unusable(folder, error) from error

@@ -9,11 +9,13 @@ import socket
 import sqlite3
 import sys
 import threading
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
 import pytest
 
+from bot import store_local
 from bot.errors import Cancelled
 from bot.local import Studio
 from bot.request import Event, Job, Started, compose
@@ -22,9 +24,10 @@ from tests.fakes.faults import Fault
 from tests.fakes.generator import QuickGenerator
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from bot.models import Model
     from tests.conftest import Service
     from tests.fakes.discord import DiscordServer
     from tests.fakes.slack import SlackServer
@@ -100,7 +103,6 @@ class _Server:
 
 
 SLOW = """
-import sys
 from tests.fakes.generator import QuickGenerator
 from bot import local
 generators = []
@@ -109,33 +111,21 @@ def make(model):
     generators[-1].step_seconds = 1
     return generators[-1]
 local.Studio.__init__.__defaults__ = (make,)
-local.serve("127.0.0.1", int(sys.argv[1]))
+local.serve("127.0.0.1", 0, lambda url: print(url, flush=True))
 """
 
 
 async def _server(folder: Path, environ: dict[str, str]) -> _Server:
     """Run `imagine serve` in a process of its own, with a generator that takes its time."""
-    port = _free_port()
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-c", SLOW, str(port)),
+        *(sys.executable, "-c", SLOW),
         env={**os.environ, **environ, "IMAGINE_HOME": str(folder)},
+        stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.DEVNULL,
     )
-    url = f"http://127.0.0.1:{port}"
-    async with aiohttp.ClientSession() as session, asyncio.timeout(30):
-        while True:
-            try:
-                async with session.get(f"{url}/health"):
-                    return _Server(process, url)
-            except aiohttp.ClientError:
-                await asyncio.sleep(0.02)
-
-
-def _free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port: int = free.getsockname()[1]
-        return port
+    assert process.stdout
+    url = await asyncio.wait_for(process.stdout.readline(), 30)
+    return _Server(process, url.decode().strip())
 
 
 STEPS_ON_THE_WAY = [
@@ -302,6 +292,26 @@ async def test_a_job_that_cannot_be_written_down_is_not_promised(
     assert not service.generator.drawn
 
 
+async def test_a_day_on_which_nothing_can_be_forgotten_is_followed_by_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    forget, days = store_local.LocalStore.forget, count()
+    forgotten: list[int] = []
+
+    async def full_for_a_day(store: store_local.LocalStore) -> None:
+        if (day := next(days)) == 1:  # day 0 is the start
+            raise OSError("the disk is full")
+        await forget(store)
+        forgotten.append(day)
+
+    monkeypatch.setattr("bot.local.DAY", 0.01)
+    monkeypatch.setattr(store_local.LocalStore, "forget", full_for_a_day)
+    async with serving(tmp_path, {}):
+        await until(lambda: len(forgotten) > 2)
+    assert forgotten[:3] == [0, 2, 3]
+    assert caplog.text.count("what is old was not forgotten today: OSError('the disk is full')") == 1
+
+
 async def test_whoever_cancels_in_the_middle_of_a_step_is_heard_there(monkeypatch: pytest.MonkeyPatch) -> None:
     stopped = threading.Event()
 
@@ -322,6 +332,29 @@ async def test_whoever_cancels_in_the_middle_of_a_step_is_heard_there(monkeypatc
     with pytest.raises(asyncio.CancelledError):
         await asyncio.wait_for(step, 20)
     assert stopped.is_set()
+
+
+async def test_what_is_closed_while_a_generator_is_made_lets_go_of_that_one_too() -> None:
+    making, closed, let_go_of = threading.Event(), threading.Event(), threading.Event()
+
+    class Slow(QuickGenerator):
+        def __init__(self, model: Model) -> None:
+            making.set()
+            assert closed.wait(30)
+            super().__init__(model)
+
+        def close(self) -> None:
+            let_go_of.set()
+
+    studio = Studio(Slow)
+    loading = asyncio.ensure_future(studio.load("sketch"))
+    await until(making.is_set)
+    studio.close()
+    closed.set()
+    with pytest.raises(RuntimeError, match="nothing is drawn here any more"):
+        await loading
+    assert let_go_of.is_set()
+    assert studio.loaded is None
 
 
 async def test_two_servers_do_not_share_a_folder(tmp_path: Path, slack: SlackServer, discord: DiscordServer) -> None:
@@ -352,14 +385,92 @@ async def test_a_setting_that_cannot_be_right_is_named_before_anything_starts(
     assert "Traceback" not in said
 
 
-async def _refused(environ: dict[str, str]) -> tuple[int | None, str]:
+def a_file(home: Path) -> None:
+    home.parent.mkdir()
+    home.touch()
+
+
+def under_a_file(home: Path) -> None:
+    home.parent.touch()
+
+
+def a_lock_that_is_none(home: Path) -> None:
+    (home / "lock").mkdir(parents=True)
+
+
+def damaged(home: Path) -> None:
+    home.mkdir(parents=True)
+    (home / "jobs.sqlite3").write_text("my shopping list, which is longer than the head of a database" * 10)
+
+
+def somebody_elses(home: Path) -> None:
+    home.mkdir(parents=True)
+    with sqlite3.connect(home / "jobs.sqlite3") as database:
+        database.execute("CREATE TABLE jobs (pay REAL)")
+    database.close()
+
+
+NOT_KEPT = "Set IMAGINE_HOME to a folder that the bot may write to."
+NOT_READ = "Mend it, or move it away to begin anew, or set IMAGINE_HOME to another folder."
+
+
+@pytest.mark.parametrize(
+    ("spoil", "why", "what_to_do"),
+    [
+        (a_file, "File exists", NOT_KEPT),
+        (under_a_file, "Not a directory", NOT_KEPT),
+        (a_lock_that_is_none, "Is a directory", NOT_KEPT),
+        (damaged, "file is not a database", NOT_READ),
+        (somebody_elses, "no such column", NOT_READ),
+    ],
+)
+async def test_a_folder_in_which_nothing_can_be_kept_is_named_before_anything_starts(
+    spoil: Callable[[Path], None], why: str, what_to_do: str, tmp_path: Path
+) -> None:
+    home = tmp_path / "some" / "home"
+    spoil(home)
+    status, said = await _refused({"IMAGINE_HOME": str(home)})
+    assert status == 2
+    assert str(home) in said
+    assert why in said
+    assert said.endswith(what_to_do)
+    assert "Traceback" not in said
+
+
+async def test_a_folder_that_others_can_look_into_is_warned_of(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for folder, mode in ((tmp_path / "closed", 0o700), (tmp_path / "open", 0o755)):
+        folder.mkdir(mode=mode)
+        await store_local.check(folder)
+    [warning] = caplog.messages
+    assert f"can look into {tmp_path / 'open'}" in warning
+
+
+async def test_an_address_that_cannot_be_had_ends_it_and_says_why(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        environ = {"IMAGINE_HOME": str(tmp_path), "SLACK_SIGNING_SECRET": "x", "SLACK_BOT_TOKEN": "xoxb-1"}
+        status, said = await _refused(environ, port=taken.getsockname()[1])
+    assert status
+    assert "address already in use" in said
+    assert "Traceback" not in said
+    assert "slack is on" in said
+    assert "will be ignored" not in said  # bolt means the token, which is not ignored
+    assert "Open http" not in said
+
+
+async def _refused(environ: dict[str, str], *, port: int = 0) -> tuple[int | None, str]:
     """Run `imagine serve` where it cannot start; return its status and what it said."""
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "bot", "serve", "--port", str(_free_port())),
+        *(sys.executable, "-m", "bot", "serve", "--port", str(port)),
         env={**os.environ, **environ},
         stderr=asyncio.subprocess.PIPE,
     )
-    _, said = await process.communicate()
+    try:
+        _, said = await asyncio.wait_for(process.communicate(), 60)
+    except TimeoutError:
+        process.kill()
+        raise
     return process.returncode, " ".join(said.decode().split())
 
 
