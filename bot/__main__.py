@@ -36,6 +36,7 @@ app: Final = typer.Typer(
     pretty_exceptions_enable=False,
     help="Draw pictures from words: here, in Slack and in Discord.",
 )
+NAME: Final = 180  # bytes of a prompt in the name of a file, which may have 255 on most disks
 HERE: Final = "http://127.0.0.1:8000"  # where `imagine serve` listens
 say: Final = Console(stderr=True, highlight=False)  # what people read; what programs read goes to standard output
 
@@ -43,8 +44,6 @@ say: Final = Console(stderr=True, highlight=False)  # what people read; what pro
 def main() -> None:
     """Run the command line; what is said to people ends it with status 2, without a traceback."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
-    for library in ("slack_bolt", "discord.client"):  # they warn of a second token, and of voice: neither is used here
-        logging.getLogger(library).setLevel(logging.ERROR)
     try:
         app()
     except Told as told:
@@ -76,21 +75,19 @@ def draw(
     batch_size: Annotated[int, typer.Option(min=1, help="Pictures drawn side by side; they then differ by rounding.")] = 1,
 ) -> None:
     """Draw pictures, as /imagine would, into PNG files."""
-    start = _start(image)
+    name, start = _start(image)
     options: dict[str, object] = {"n": n, "ar": ar, "size": size, "seed": seed, "no": no, "steps": steps, "guidance": guidance}
-    options |= {"model": model, "upscale": upscale, "strength": strength, "vary": vary, "image": _name(start)}
+    options |= {"model": model, "upscale": upscale, "strength": strength, "vary": vary, "image": name}
     options |= {"style": style, "repeat": repeat}
     requests = _read(" ".join(prompt), options)
-    stem, paths = _stem(requests[0], output), _paths(requests, output)
+    paths = _paths(requests, output)
+    for path in paths:
+        _see_that_it_can_be_written(path)
     logging.getLogger().setLevel(logging.WARNING)  # the progress bar says it all
     finished = list(_draw(requests, batch_size, start))
     pictures = [picture for each in finished for picture in each.pictures]
-    for path, picture in zip(paths, pictures, strict=True):
-        path.write_bytes(picture.png)
-    if len(pictures) > 1:
-        paths.append(paths[0].with_name(f"{stem}-sheet.png"))
-        contact_sheet(pictures).save(paths[-1])
-    for path in paths:
+    for path, png in zip(paths, _files(pictures), strict=True):
+        _write(path, png, requests[0].seed)
         typer.echo(path)
     seconds = sum(each.seconds for each in finished)
     say.print(f"{seconds / len(pictures):.2f} s per picture, {seconds:.2f} s in all, seed {requests[0].seed}")
@@ -108,40 +105,46 @@ def recipe(file: Annotated[Path, typer.Argument(help="A picture that the bot dre
 
 @app.command()
 def show(job: Annotated[str, typer.Argument(help="The id of a job, as the log or the bot gave it.")]) -> None:
-    """Print where the pictures of a job are kept, and what became of it."""
+    """Print where the pictures of a job are kept, and what became of it. It changes nothing."""
     from bot.local import home
     from bot.store_local import LocalStore
 
     async def look() -> None:
-        async with LocalStore(home()) as store:
+        with LocalStore.read_only(home()) as store:
             record = await store.record(job)
-            if record is None:
-                raise Told(f"There is no job {job} in {home()}. Jobs are kept for 30 days; IMAGINE_HOME names the folder.")
-            say.print(
-                f"{record.outcome or 'under way'}: /imagine {command.write(record.job.request)}",
-                markup=False,
-                emoji=False,
-                soft_wrap=True,
-            )
-            for index, _ in enumerate(await store.pictures(job)):
-                typer.echo(store.folder(job) / f"{index}.png")
+            count = len(await store.pictures(job)) if record else 0
+        if record is None:
+            raise Told(f"There is no job {job} in {home()}. Jobs are kept for 30 days; IMAGINE_HOME names the folder.")
+        say.print(
+            f"{record.outcome or 'under way'}: /imagine {command.write(record.job.request)}",
+            markup=False,
+            emoji=False,
+            soft_wrap=True,
+        )
+        for index in range(count):
+            typer.echo(store.folder(job) / f"{index}.png")
 
-    asyncio.run(look())
+    try:
+        asyncio.run(look())
+    except Told as told:
+        raise Told(f"{told} A bot on Modal has them at its address: https://…/pictures/{job}/0.png, 1.png and so on.") from None
 
 
 @app.command()
 def serve(
     host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="The port to listen on.")] = 8000,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="The port to listen on.")] = 8000,
 ) -> None:
     """Run the whole bot on this machine: the chat page, and Slack and Discord where their secrets are set."""
     from bot import local, platforms
 
-    say.print(f"Open http://{host}:{port} and type:  /imagine {command.EXAMPLES[0]}", highlight=False)
+    def reached(url: str) -> None:
+        say.print(f"Open {url} and type:  /imagine {command.EXAMPLES[0]}")
+        say.print("Ctrl-C stops. What was promised by then is finished at the next start.")
+
     for name, state in platforms.states().items():
         say.print(f"{name:8} {state}")
-    say.print("Ctrl-C stops. What was promised by then is finished at the next start.")
-    local.serve(host, port)
+    local.serve(host, port, reached)
 
 
 @app.command()
@@ -183,8 +186,11 @@ async def _state(url: str) -> Sequence[str]:
     about = await status.of_server(url)
     if not status.is_here(url):
         return about
-    async with LocalStore(home()) as store:
-        return [*about, *await status.of_jobs(store)]
+    try:
+        with LocalStore.read_only(home()) as store:
+            return [*about, *await status.of_jobs(store)]
+    except Told as told:  # what the bot itself has said is worth having
+        return [*about, str(told)]
 
 
 async def _state_on_modal() -> Sequence[str]:
@@ -256,17 +262,17 @@ def _literally(text: str) -> str:
     return shlex.join(["imagine", "draw", f"\\{text}"])
 
 
-def _start(image: Path | None) -> bytes | None:
-    """Read the picture to start from."""
+def _start(image: Path | None) -> tuple[str | None, bytes | None]:
+    """Read the picture to start from as chat does; name it by its file, which is the same with every Pillow."""
+    if image is None:
+        return None, None
+    from bot.upload import vet
+
     try:
-        return image.read_bytes() if image else None
+        content = image.read_bytes()
     except OSError as error:
         raise BadRequest(f"{image} cannot be read: {error.strerror}.") from error
-
-
-def _name(picture: bytes | None) -> str | None:
-    """Name a picture by what is in it."""
-    return hashlib.sha256(picture).hexdigest()[:24] if picture else None
+    return hashlib.sha256(content).hexdigest()[:24], vet(content)
 
 
 def _draw(requests: Sequence[ImageRequest], batch_size: int, start: bytes | None) -> Iterator[Finished]:
@@ -288,7 +294,7 @@ def _draw(requests: Sequence[ImageRequest], batch_size: int, start: bytes | None
 
 
 def _paths(requests: Sequence[ImageRequest], output: Path | None) -> list[Path]:
-    """Return a path for each picture, in a folder that exists."""
+    """Return a path for each picture, and where there are several one for their sheet, in a folder that exists."""
     if output and output.suffix.lower() not in {"", ".png"}:
         raise BadRequest(f"Pictures are PNG files here: name it {output.with_suffix('.png')}.")
     folder = Path() if output is None else output.parent if output.suffix else output
@@ -299,14 +305,45 @@ def _paths(requests: Sequence[ImageRequest], output: Path | None) -> list[Path]:
     stem, count = _stem(requests[0], output), sum(request.n for request in requests)
     if count == 1:
         return [folder / f"{stem}.png"]
-    return [folder / f"{stem}-{index + 1}.png" for index in range(count)]
+    return [folder / f"{stem}-{end}.png" for end in (*range(1, count + 1), "sheet")]
 
 
 def _stem(request: ImageRequest, output: Path | None) -> str:
     if output and output.suffix:
         return output.stem
     words = "-".join(re.findall(r"\w+", request.prompt.lower())[:6])[:60]
-    return f"{words or 'picture'}-{request.seed}"
+    short = words.encode()[:NAME].decode(errors="ignore")  # a letter that was cut through goes
+    return f"{short or 'picture'}-{request.seed}"
+
+
+def _see_that_it_can_be_written(path: Path) -> None:
+    """Open a file as if to write it, and leave everything as it was: drawing for nothing takes longer."""
+    try:
+        file = path.resolve()  # not a link to it
+        is_new = not file.exists()
+        file.open("ab").close()
+        if is_new:
+            file.unlink()
+    except OSError as error:
+        raise BadRequest(f"{path} cannot be written: {error.strerror}. --output names another place.") from error
+
+
+def _files(pictures: Sequence[Picture]) -> Iterator[bytes]:
+    """Yield the file of each picture, and of a sheet of them where there are several."""
+    yield from (picture.png for picture in pictures)
+    if len(pictures) > 1:
+        buffer = io.BytesIO()
+        contact_sheet(pictures).save(buffer, "PNG")
+        yield buffer.getvalue()
+
+
+def _write(path: Path, png: bytes, seed: int) -> None:
+    try:
+        path.write_bytes(png)
+    except OSError as error:
+        raise Told(
+            f"{path} was not written: {error.strerror}. With --seed {seed}, the same command draws the same again."
+        ) from error
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ https://discord.com/developers/docs/interactions/application-commands
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from bot.discord_answers import Interaction
+
+logging.getLogger("discord.client").setLevel(logging.ERROR)  # it warns that it has no voice, which nobody wants of it
 
 # Of all models that there are: the commands are the same for every deployment, whichever models that offers.
 MOST_STEPS: Final = max(row.max_inference_steps for row in ROWS.values())

@@ -11,13 +11,13 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from bot.errors import BadRequest
 from bot.request import ImageRequest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
 CHUNK: Final = "parameters"
@@ -140,7 +140,7 @@ def together(requests: Sequence[ImageRequest]) -> Sequence[ImageRequest]:
 
 def inside(content: bytes) -> ImageRequest:
     """Return the request that draws this picture, of which the first few thousand bytes are enough."""
-    return parse(_found(lambda: content, "that picture"))
+    return parse(_found(content, "that picture"))
 
 
 def of(path: Path) -> ImageRequest:
@@ -150,14 +150,18 @@ def of(path: Path) -> ImageRequest:
 
 def text_of(path: Path) -> str:
     """Return the recipe in this file."""
-    return _found(path.read_bytes, path)
-
-
-def _found(read: Callable[[], bytes], name: object) -> str:
     try:
-        found = _recipe_in(read())
-    except (UnidentifiedImageError, Image.DecompressionBombError, OSError, ValueError) as error:
-        raise BadRequest(f"{name} is not a picture that I can open: {error}") from error
+        content = path.read_bytes()
+    except OSError as error:
+        raise BadRequest(f"{path} cannot be read: {error.strerror}.") from error
+    return _found(content, path)
+
+
+def _found(content: bytes, name: object) -> str:
+    try:
+        found = _recipe_in(content)
+    except (Image.DecompressionBombError, OSError, ValueError) as error:
+        raise BadRequest(f"{name} is not a picture that I can open. Use one that the bot drew, a PNG or WebP file.") from error
     if not isinstance(found, str):
         raise BadRequest(
             f"{name} carries no recipe. Slack and many editors strip it: use the original file, or the line under the picture."

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import io
 import json
 import logging
 import os
@@ -21,8 +23,10 @@ from typer.testing import CliRunner
 from bot import __main__ as cli
 from bot import command, recipe
 from bot.errors import Told
+from bot.models import SKETCH
 from bot.request import ImageRequest, Job, Picture, compose
 from bot.store_local import LocalStore
+from bot.upload import ORIENTATION
 from tests.fakes.generator import QuickGenerator, plain
 
 if TYPE_CHECKING:
@@ -36,11 +40,9 @@ ROOT = Path(__file__).parent.parent
 @pytest.fixture(autouse=True)
 def quiet() -> Iterator[None]:
     """Leave the log as it was."""
-    loggers = [logging.getLogger(name) for name in (None, "slack_bolt", "discord.client")]
-    levels = [logger.level for logger in loggers]
+    level = logging.getLogger().level
     yield
-    for logger, level in zip(loggers, levels, strict=True):
-        logger.setLevel(level)
+    logging.getLogger().setLevel(level)
 
 
 @pytest.fixture
@@ -130,6 +132,8 @@ def test_a_picture_is_drawn_into_the_folder_that_was_named_and_named_by_its_word
         ("雪の中の狐", "雪の中の狐-7.png"),
         ("one two three four five six seven", "one-two-three-four-five-six-7.png"),
         ("x" * 500, f"{'x' * 60}-7.png"),
+        ("狐" * 60, f"{'狐' * 60}-7.png"),
+        ("x" + "𝓪" * 60, f"x{'𝓪' * 44}-7.png"),
     ],
 )
 def test_any_words_make_a_name_that_a_file_can_have(here: Path, prompt: str, name: str) -> None:
@@ -240,9 +244,75 @@ def test_a_folder_that_cannot_be_made_is_told_before_anything_is_drawn(here: Pat
     assert "taken" in told("draw", "a fox", "-o", "taken/fox.png")
 
 
+def test_a_picture_to_start_from_is_taken_as_in_chat_and_named_by_its_file(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    generator = QuickGenerator(SKETCH)
+    monkeypatch.setitem(sys.modules, "bot.gen", SimpleNamespace(Generator=lambda _: generator))
+    turned = Image.Exif()
+    turned[ORIENTATION] = 6
+    Image.new("RGBA", (64, 32), (200, 30, 30, 0)).save("fox.webp", exif=turned)
+    result = run("draw", "a fox", "--image", "fox.webp", "-o", "new.png")
+    assert result.exit_code == 0, result.exception
+    [start] = generator.started_from
+    assert start
+    with Image.open(io.BytesIO(start)) as image:
+        assert (image.size, image.getcolors()) == ((32, 64), [(32 * 64, (255, 255, 255))])
+    assert recipe.of(here / "new.png").image == hashlib.sha256((here / "fox.webp").read_bytes()).hexdigest()[:24]
+
+
+@pytest.mark.usefixtures("here", "quick")
+def test_a_file_to_start_from_that_is_no_picture_is_answered_in_a_sentence() -> None:
+    Path("text.png").write_text("a fox")
+    assert told("draw", "a fox", "--image", "text.png").startswith("That is not a picture that I can read.")
+    assert told("draw", "a fox", "--image", "nothing.png") == "nothing.png cannot be read: No such file or directory."
+
+
+@pytest.mark.usefixtures("here")
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("-o", "folder.png"), "folder.png cannot be written: Is a directory. --output names another place."),
+        (("-o", "fox.png", "--n", "2"), "fox-sheet.png cannot be written: Is a directory. --output names another place."),
+        (("-o", f"{'x' * 300}.png"), f"{'x' * 300}.png cannot be written: File name too long. --output names another place."),
+    ],
+)
+def test_a_file_that_cannot_be_written_is_told_before_anything_is_drawn(
+    here: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], sentence: str
+) -> None:
+    monkeypatch.setitem(sys.modules, "bot.gen", None)  # who comes as far as drawing fails
+    folders = [here / "folder.png", here / "fox-sheet.png"]
+    for folder in folders:
+        folder.mkdir()
+    assert told("draw", "a fox", *arguments) == sentence
+    assert sorted(here.iterdir()) == folders
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_picture_that_is_there_is_left_alone_until_there_is_another(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (here / "fox.png").write_text("the fox of yesterday")
+    with monkeypatch.context() as patched:
+        patched.setitem(sys.modules, "bot.gen", None)
+        assert run("draw", "a fox", "-o", "fox.png").exception
+    assert (here / "fox.png").read_text() == "the fox of yesterday"
+    run("draw", "a fox", "-o", "fox.png")
+    assert recipe.of(here / "fox.png").prompt == "a fox"
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_disk_that_is_full_by_then_is_told_with_how_to_draw_it_again(here: Path) -> None:
+    (here / "fox-2.png").symlink_to("/dev/full")
+    result = run("draw", "a fox", "-o", "fox.png", "--seed", "7", "--n", "2")
+    assert result.stdout == "fox-1.png\n"
+    assert str(result.exception) == (
+        "fox-2.png was not written: No space left on device. With --seed 7, the same command draws the same again."
+    )
+
+
 @pytest.mark.usefixtures("here")
 def test_a_file_without_a_recipe_is_answered_in_a_sentence() -> None:
-    assert "is not a picture" in told("recipe", "nothing.png")
+    Path("text.png").write_text("a fox")
+    assert told("recipe", "text.png") == (
+        "text.png is not a picture that I can open. Use one that the bot drew, a PNG or WebP file."
+    )
 
 
 @pytest.mark.usefixtures("here", "quick")
@@ -273,8 +343,8 @@ def test_what_speaks_to_the_bot_in_chat_is_answered_with_what_helps_here(here: P
     ("arguments", "sentence"),
     [
         TOLD[0],
-        (("show", "nobody"), "There is no job nobody in "),
-        (("recipe", "fox.png"), "fox.png is not a picture that I can open: "),
+        (("show", "nobody"), "No bot has kept anything in "),
+        (("recipe", "fox.png"), "fox.png cannot be read: No such file or directory."),
     ],
 )
 def test_what_goes_wrong_ends_with_status_2_and_one_sentence(tmp_path: Path, arguments: tuple[str, ...], sentence: str) -> None:
@@ -322,10 +392,23 @@ def test_show_prints_a_command_that_can_be_copied(here: Path, prompt: str) -> No
     assert result.stderr == f"under way: /imagine {command.write(request)}\n"
 
 
+def test_show_knows_only_the_jobs_of_its_folder(here: Path) -> None:
+    kept(here, compose("a fox", model="sketch", seed=7), "kept")
+    assert told("show", "nobody").startswith(f"There is no job nobody in {here / 'home'}. Jobs are kept for 30 days;")
+
+
+def test_show_makes_no_folder_of_a_name_that_was_mistyped(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("IMAGINE_HOME", str(here / "hoem"))
+    said = told("show", "nobody")
+    assert said.startswith(f"No bot has kept anything in {here / 'hoem'}.")
+    assert said.endswith("A bot on Modal has them at its address: https://…/pictures/nobody/0.png, 1.png and so on.")
+    assert list(here.iterdir()) == []
+
+
 @pytest.mark.parametrize(("platform", "read"), [("slack", yaml.safe_load), ("discord", json.loads)])
-def test_a_manifest_is_printed_and_nothing_else(platform: str, read: Callable[[str], object]) -> None:
-    result = run("manifest", platform)
-    assert result.exit_code == 0
+def test_a_manifest_is_printed_and_nothing_else(platform: str, read: Callable[[str], object], tmp_path: Path) -> None:
+    result = python_m_bot(tmp_path, "manifest", platform)
+    assert result.returncode == 0
     assert isinstance(read(result.stdout), dict | list)
     assert result.stderr == ""
 
@@ -348,7 +431,10 @@ def test_an_address_that_slack_would_not_take_goes_into_no_manifest(url: str, wo
     assert words in told("manifest", "slack", "--url", url)
 
 
-@pytest.mark.parametrize("arguments", [("manifest", "teams"), ("draw",), ("fly",), ("draw", "a fox", "--batch-size", "0")])
+@pytest.mark.parametrize(
+    "arguments",
+    [("manifest", "teams"), ("draw",), ("fly",), ("draw", "a fox", "--batch-size", "0"), ("serve", "--port", "99999")],
+)
 def test_a_command_that_is_typed_wrong_ends_with_status_2(arguments: tuple[str, ...]) -> None:
     result = run(*arguments)
     assert result.exit_code == 2
@@ -358,8 +444,9 @@ def test_a_command_that_is_typed_wrong_ends_with_status_2(arguments: tuple[str, 
 def test_help_names_every_command(tmp_path: Path) -> None:
     helped = python_m_bot(tmp_path, "--help")
     assert helped.returncode == 0
-    for name in ("draw", "recipe", "show", "serve", "register", "status", "manifest"):
-        assert name in helped.stdout
+    for each in cli.app.registered_commands:
+        assert each.callback
+        assert each.callback.__name__ in helped.stdout
 
 
 def test_every_flag_of_the_grammar_is_an_option_of_draw() -> None:

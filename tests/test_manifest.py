@@ -59,7 +59,7 @@ def test_what_is_pasted_into_slack_reads_like_a_list() -> None:
     assert "  - command: /imagine\n    description: Draw a picture of what you type\n" in PRINTED["slack.yaml"]
 
 
-def test_slack_grants_just_the_scopes_that_the_code_uses() -> None:
+def test_slack_is_asked_for_the_scopes_that_the_code_lists() -> None:
     assert manifest.for_slack()["oauth_config"]["scopes"] == {"bot": list(slack.SCOPES)}
 
 

@@ -180,7 +180,7 @@ def test_what_is_no_picture_is_refused_in_words(content: bytes, tmp_path: Path) 
 
 def test_a_file_that_is_not_there_is_refused_in_words(tmp_path: Path) -> None:
     for path in (tmp_path / "nothing.png", tmp_path):
-        with pytest.raises(BadRequest, match="is not a picture that I can open"):
+        with pytest.raises(BadRequest, match="cannot be read: "):
             recipe.of(path)
 
 
