@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import hashlib
+import logging
 import re
 import secrets
 from collections import defaultdict
@@ -19,9 +20,9 @@ from importlib import resources
 from typing import TYPE_CHECKING, Any, Final
 
 from bot.actions import DELETED, Action, Press, of_proposal, offered, so_many, while_drawing
-from bot.courier import Outcome, Pace, describe, summary
+from bot.courier import Outcome, Pace, attempt, describe, summary
 from bot.desk import GONE, Caller, Proposal
-from bot.errors import Told
+from bot.errors import NotTaken, Told
 from bot.models import MODELS
 from bot.request import Event, Job, Picture, Step, settings
 from bot.styles import STYLES
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
     from bot.request import ImageRequest
 
     Answer = dict[str, Any]
+
+log: Final = logging.getLogger(__name__)
 
 TEMPLATE: Final = resources.files("bot").joinpath("page.html").read_text("utf-8")
 _WORDS: Final = re.compile(r"\{\{((?:[^{}]|\{\w+\})+)\}\}")
@@ -98,8 +101,10 @@ class Page:
 
     async def attach(self, content: bytes) -> Answer:
         """Keep a picture to start from; say by which name. Raises `Told`."""
-        name = secrets.token_hex(12)
-        await self._store.keep_file(name, await vetted(content))
+        name, png = secrets.token_hex(12), await vetted(content)
+        if failure := await attempt(self._store.keep_file(name, png)):
+            log.error("a picture that was attached was not kept", exc_info=failure)
+            raise NotTaken from failure
         return {"image": name}
 
     async def watch(self, job_id: str, language: str) -> AsyncIterator[Answer]:

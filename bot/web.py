@@ -28,7 +28,7 @@ from bot import __version__, command, deadline, page, texts, upload
 from bot.desk import Caller
 from bot.discord import Discord
 from bot.errors import BadRequest, Stranger, Told
-from bot.request import JOB_ID
+from bot.request import JOB_ID, MAX_PICTURES
 from bot.slack import Slack
 from bot.slack_install import INSTALL, REDIRECT, Installing
 
@@ -143,7 +143,8 @@ async def health(request: Request) -> Mapping[str, Any]:
 
 async def picture(request: Request, job_id: str, index: int) -> Response:
     """Serve a kept picture to whoever knows its job's id, which cannot be guessed."""
-    kept = await _parts(request).picture(job_id, index) if JOB_ID.fullmatch(job_id) else None
+    could_be = JOB_ID.fullmatch(job_id) and index in range(MAX_PICTURES)
+    kept = await _parts(request).picture(job_id, index) if could_be else None
     if kept is None:
         raise HTTPException(HTTPStatus.NOT_FOUND)
     headers = {"Cache-Control": "private, max-age=31536000, immutable", "X-Content-Type-Options": "nosniff"}

@@ -180,6 +180,17 @@ async def test_what_is_not_there_is_not_found(path: str, service: Service) -> No
         assert response.status == 404
 
 
+@pytest.mark.parametrize("index", ["1", "-1", "9" * 300])
+async def test_a_picture_that_a_job_does_not_have_is_not_found(index: str, service: Service, slack: SlackServer) -> None:
+    await slack.command(service.url, "a fox")
+    await until(lambda: not service.desk_is_busy())
+    [kept] = service.folder.glob("pictures/*/0.png")
+    async with aiohttp.ClientSession() as session:
+        for name, status in (("0", 200), (index, 404)):
+            async with session.get(f"{service.url}/pictures/{kept.parent.name}/{name}.png") as response:
+                assert response.status == status
+
+
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE"])
 @pytest.mark.parametrize("path", ["/slack/events", "/discord/interactions"])
 async def test_other_methods_are_refused(method: str, path: str, service: Service) -> None:
