@@ -312,7 +312,7 @@ async def _events(job: Job, request: ImageRequest, image: bytes | None) -> abc.A
             yield waits
         yield await first
         if isinstance(waits, Waking):
-            await wakes.put.aio(request.model, time.monotonic() - called)
+            await _put(wakes, request.model, time.monotonic() - called)
         async for event in events:
             yield event
         ended = True
@@ -322,7 +322,14 @@ async def _events(job: Job, request: ImageRequest, image: bytes | None) -> abc.A
     finally:
         first.cancel()
         if not ended:  # Modal would draw on: closing a remote generator does not reach it
-            await stops.put.aio(call, "")
+            await _put(stops, call, "")
+
+
+async def _put(entries: modal.Dict, name: str, value: object) -> None:
+    """Write down what is useful to know, but no reason to fail a drawing, or to hide why one failed."""
+    written = await courier.attempt(entries.put.aio(name, value))
+    if isinstance(written, Exception):
+        log.warning("%s was not written down: %r", name, written)
 
 
 async def _waited_for(model: str) -> Event:

@@ -697,6 +697,50 @@ async def test_where_nobody_can_say_what_a_drawing_waits_for_it_goes_on(monkeypa
     assert [event for event in events if event != waits] == [Started(), DONE]
 
 
+class Shut:
+    """A dictionary in which nobody can write; what is read there is read in another one."""
+
+    def __init__(self, readable: modal.Dict) -> None:
+        self.put, self.get = SimpleNamespace(aio=self._refuse), readable.get
+
+    async def _refuse(self, *_: object) -> None:
+        raise modal.exception.ServiceError("no dictionary just now")
+
+
+async def test_a_drawing_goes_on_where_nothing_can_be_written_down(
+    dicts: dict[str, modal.Dict], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    pool = Pool([Started(), DIED], [Started(), DONE])
+    pool.awake.clear()
+    monkeypatch.setattr(deploy, "LOOK_AGAIN", 0.01)
+    for name, kept in dicts.items():
+        monkeypatch.setattr(deploy, name, Shut(kept))
+    events = await drawn(pool, monkeypatch)
+    assert [event for event in events if not isinstance(event, Waking)] == [Started(), Started(), DONE]
+    assert "sketch was not written down" in caplog.text
+    assert f"{pool.calls[0]} was not written down" in caplog.text
+
+
+async def test_a_drawing_that_is_left_while_that_is_written_down_is_left(
+    dicts: dict[str, modal.Dict], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pool, writing = Pool([Started(), DIED], [Started(), DONE]), asyncio.Event()
+
+    async def hang(*_: object) -> None:
+        writing.set()
+        await asyncio.Event().wait()
+
+    shut = Shut(dicts["stops"])
+    shut.put.aio = hang
+    monkeypatch.setattr(deploy, "stops", shut)
+    drawing = asyncio.create_task(drawn(pool, monkeypatch))
+    await writing.wait()
+    drawing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await drawing
+    assert len(pool.calls) == 1
+
+
 @pytest.mark.usefixtures("dicts")
 async def test_a_drawing_that_fails_in_two_containers_is_a_fault_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(RuntimeError, match="CUDA error"):
