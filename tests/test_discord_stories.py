@@ -18,6 +18,8 @@ from bot.desk import CANCELLING
 from bot.errors import Told
 from bot.request import each_alone
 from bot.store_local import LocalStore
+from bot.styles import STYLES, Style
+from bot.texts import Phrase
 from tests.conftest import environment, serving, until
 from tests.fakes.discord_forms import prefilled
 from tests.fakes.discord_world import Access, ChannelType, Message
@@ -791,6 +793,16 @@ async def test_the_form_offers_every_style_and_model(house: House) -> None:
     menus = [part["component"] for part in opened.modal["components"] if part["component"]["type"] == 3]
     assert [option["value"] for option in menus[0]["options"]] == ["sketch"]
     assert len(menus[1]["options"]) == 12
+
+
+async def test_of_more_styles_than_a_menu_holds_the_chosen_one_is_shown(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in (f"own{number}" for number in range(30)):
+        monkeypatch.setitem(STYLES, name, Style(name, Phrase(name), f"{{prompt}}, {name} look"))
+    drawn = await house.imagine("a fox", style="own29", seed=7)
+    opened = await house.click(drawn, "Edit")
+    assert prefilled(opened.modal)["Style"] == "own29"
+    await house.outcome(await house.discord.submit(house.url, opened))
+    assert house.drawn[0] == house.drawn[1]
 
 
 # Options, settings and help

@@ -11,6 +11,7 @@ import aiohttp
 import pytest
 from PIL import Image
 
+from bot.errors import NotTaken
 from bot.german import TEXTS
 from bot.page import WORDS, spoken
 from bot.upload import LARGEST
@@ -431,6 +432,14 @@ async def test_what_is_no_picture_is_refused_in_words(content: bytes, browser: a
     status, answer = await attach(browser, service, content)
     assert (status, answer) == (200, {"told": "That is not a picture that I can read. PNG, JPEG, WebP and GIF work."})
     assert list(service.folder.glob("files/*")) == []
+
+
+async def test_a_picture_that_cannot_be_kept_is_not_taken(
+    browser: aiohttp.ClientSession, service: Service, caplog: pytest.LogCaptureFixture
+) -> None:
+    (service.folder / "files").write_text("in the way")
+    assert await attach(browser, service, red()) == (200, {"told": str(NotTaken())})
+    assert "FileExistsError" in caplog.text
 
 
 async def test_no_more_than_a_picture_is_read(browser: aiohttp.ClientSession, service: Service) -> None:

@@ -473,7 +473,7 @@ async def test_where_slack_hangs_whatever_else_people_do_is_answered_in_time(hou
             await slack.message_shortcut(service.url, "imagine_this", message, user="U2"),
             await slack.click(service.url, asked.message, "Draw 2 pictures"),
         ]
-        assert [ack.status for ack in acks] == [200, 200, 503, 200]
+        assert [ack.status for ack in acks] == [200, 503, 503, 200]
         slack.faults.clear()
 
 
@@ -542,6 +542,38 @@ async def test_what_is_no_picture_is_said_to_the_person_alone_and_once(
     assert told in said.plain
     assert (said.thread_ts, said.ephemeral_to) == (root.ts, "U1")
     assert house.drawn == []
+
+
+async def test_a_mention_is_drawn_once_however_often_it_is_edited(house: House, slack: SlackServer) -> None:
+    async with house.opened() as service:
+        await slack.mention(service.url, "a red fox")
+        await slack.rewrite(service.url, slack.messages[0], "a red fox!")
+    async with house.opened() as service:
+        await slack.rewrite(service.url, slack.messages[0], "a blue fox")
+    assert [request.prompt for request in house.drawn] == ["a red fox"]
+    assert house.told("U1") == []
+
+
+async def test_a_mention_that_was_refused_can_be_corrected(house: House, slack: SlackServer) -> None:
+    async with house.opened() as service:
+        await slack.mention(service.url, "a fox --nn 3")
+        await slack.rewrite(service.url, slack.messages[0], "a fox --sede 3")
+        await slack.rewrite(service.url, slack.messages[0], "a fox --seed 3")
+    assert ["Did you mean --" in told for told in house.told("U1")] == [True, True]
+    assert [(request.prompt, request.seed) for request in house.drawn] == [("a fox", 3)]
+
+
+@pytest.mark.parametrize("text", ["a {red,blue} fox", "a fox --nn 3"])
+@pytest.mark.parametrize("fault", [Fault.RATE_LIMITED, Fault.SERVER_ERROR, Fault.RESET])
+async def test_what_slack_did_not_take_is_said_when_it_asks_again(
+    fault: Fault, text: str, house: House, slack: SlackServer
+) -> None:
+    slack.faults.next("chat.postEphemeral", fault)
+    async with house.opened() as service:
+        first = await slack.mention(service.url, text)
+        acks = [first, *[await slack.again(service.url, first, retry=retry) for retry in (1, 2)]]
+    assert [ack.status for ack in acks] == [503, 200, 200]
+    assert len(house.told("U1")) == 1
 
 
 async def test_what_is_written_to_the_bot_is_drawn_and_its_own_words_are_not(house: House, slack: SlackServer) -> None:
@@ -776,6 +808,20 @@ async def test_only_pictures_of_a_message_are_offered_to_start_from(house: House
         assert value(slack.modal, "start") == ["2"]
 
 
+async def test_a_file_that_somebody_deleted_is_not_started_from(house: House, slack: SlackServer) -> None:
+    gone, there = a_picture(slack), a_picture(slack)
+    gone.deleted = True
+    async with house.opened() as service:
+        await slack.message_shortcut(service.url, "imagine_this", slack.write("a fox", files=[gone]))
+        assert "start" not in slack.modal.inputs
+        await slack.close(service.url, slack.modal)
+        await slack.message_shortcut(service.url, "imagine_this", slack.write("a fox", files=[gone, there]))
+        await slack.submit(service.url, slack.modal)
+        await slack.mention(service.url, "a fox", files=[gone])
+        await until(lambda: not service.desk_is_busy())
+    assert sorted(bool(request.image) for request in house.drawn) == [False, True]
+
+
 async def test_imagine_this_works_on_a_picture_of_ours_and_without_the_picture_too(house: House, slack: SlackServer) -> None:
     message = await house.command("a red fox")
     for start in (["2"], None):
@@ -847,6 +893,23 @@ async def test_a_picture_that_we_may_not_see_is_said_to_be_hidden(house: House, 
     await house.submit()
     assert "Slack does not show me that picture." in slack.messages[-1].plain
     assert house.drawn == []
+
+
+async def test_a_picture_that_we_may_see_by_now_is_started_from_whichever_way_that_is_asked_for(
+    house: House, slack: SlackServer
+) -> None:
+    message = slack.write("look", channel="G2", files=[a_picture(slack)])
+    async with house.opened() as service:
+        await slack.message_shortcut(service.url, "imagine_this", message)
+    await house.submit()
+    refused = slack.messages[-1]
+    slack.channels["G2"].bot_is_member = True
+    await house.click(refused, "Redraw")
+    [kept] = house.folder.glob("files/*")
+    kept.unlink()
+    await house.click(refused, "Edit")
+    await house.submit()
+    assert [bool(request.image) for request in house.drawn] == [True, True]
 
 
 async def test_where_slack_wants_us_to_sign_in_the_picture_is_said_to_be_gone(house: House, slack: SlackServer) -> None:
@@ -939,6 +1002,18 @@ async def test_deleting_takes_the_picture_that_was_started_from_along(house: Hou
         await store.finish(never.id, "not taken")
     await house.click(house.newest(), "Delete")
     assert list(house.folder.glob("files/*")) == []
+
+
+async def test_what_somebody_has_deleted_is_not_fetched_again_for_others(house: House, slack: SlackServer) -> None:
+    async with house.opened() as service:
+        await slack.mention(service.url, "a fox", files=[a_picture(slack)])
+    first = house.newest()
+    await house.click(first, "Redraw", user="U2")
+    again = house.newest()
+    await house.click(first, "Delete")
+    await house.click(again, "Redraw", user="U2")
+    assert "The picture to start from is not here any more." in slack.messages[-1].plain
+    assert len(house.drawn) == 2
 
 
 JPEG = b"\xff\xd8\xff\xe0 not much of a picture"
