@@ -137,9 +137,10 @@ async def test_a_command_that_is_typed_becomes_a_picture(tab: Tab, service: Serv
     service.generator.gate.clear()
     await tab.type("a red fox in the snow --seed 7")
     await tab.until("document.body.innerText.includes('Drawing')")
-    service.generator.step_seconds = 0.05
+    service.generator.holds = {1}
     service.generator.gate.set()
     await tab.until("document.querySelector('[role=progressbar]')?.getAttribute('aria-valuenow') > 20")
+    service.generator.gate.set()
     await tab.until(f"{SHOWN}.length === 1")
     assert await tab.ask(f"{SHOWN}[0].alt") == "a red fox in the snow"
     assert "seed 7" in await tab.ask("document.body.innerText")

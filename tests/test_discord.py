@@ -214,10 +214,10 @@ async def test_a_fault_on_the_way_changes_nothing(
 
 async def test_statuses_keep_their_distance(discord: DiscordServer, service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("bot.discord_reply.Reply.edit_every", 0.1)
-    service.generator.step_seconds = 0.03
-    message = await imagine(discord, service, steps=20)
+    service.generator.step_seconds = 0.02
+    message = await imagine(discord, service, steps=50)
     steps = [edit.time for edit in message.edits if "step " in edit.content]
-    assert 3 <= len(steps) <= 6
+    assert len(steps) >= 3
     assert all(later - earlier >= 0.1 for earlier, later in pairwise(steps))
 
 

@@ -1194,14 +1194,19 @@ async def test_how_far_it_is_and_a_preview_are_shown_and_the_outcome_takes_their
 ) -> None:
     monkeypatch.setattr("bot.discord_reply.Reply.edit_every", 0.02)
     house.discord.limit.most = 100
-    house.generator.step_seconds = 0.05
-    previews = [preview(shade) for shade in (10, 20, 30)]
-    house.generator.previews = [b"", previews[0], b"", previews[1], b"", previews[2]]
-    message = await house.imagine(steps=8)
+    previews = {2: preview(10), 4: preview(20), 6: preview(30)}
+    house.generator.previews = [previews.get(step, b"") for step in range(1, 9)]
+    house.generator.holds = set(previews)
+    answer = await house.discord.imagine(house.url, {"prompt": "a fox", "steps": 8})
+    assert answer.message
+    message = answer.message
+    for step, seen in previews.items():
+        await until(lambda: f"step {step} " in message.content)  # noqa: B023
+        assert [file.content for file in message.attachments] == [seen]
+        house.generator.gate.set()
+    await house.idle()
     shown = [edit for edit in message.edits if "step " in edit.content]
-    assert len(shown) >= 3
-    assert {file.content for edit in shown for file in edit.attachments} <= set(previews)
-    assert any(edit.attachments for edit in shown)
+    assert {file.content for edit in shown for file in edit.attachments} <= set(previews.values())
     assert all(len(edit.attachments) <= 1 for edit in shown)
     assert all(file.description == "Not finished: a fox" for edit in shown for file in edit.attachments)
     assert [file.filename for file in message.attachments] == [f"sketch-{house.drawn[0].seed}.png"]
@@ -1228,8 +1233,13 @@ async def test_discords_limits_make_for_fewer_edits_and_lose_no_picture(
 ) -> None:
     monkeypatch.setattr("bot.discord_reply.Reply.edit_every", 0.0)
     house.discord.limit.most, house.discord.limit.seconds = most, 0.3
-    house.generator.step_seconds = 0.02
-    message = await house.imagine(steps=20)
+    house.generator.step_seconds, house.generator.holds = 0.02, {9}
+    answer = await house.discord.imagine(house.url, {"prompt": "a fox", "steps": 20})
+    assert answer.message
+    message = answer.message
+    await until(lambda: "step 9 " in message.content)
+    house.generator.gate.set()
+    await house.idle()
     assert message.pictures
     assert 1 <= len([edit for edit in message.edits if "step " in edit.content]) <= 20
 

@@ -64,10 +64,16 @@ def button(shown: dict[str, Any], action: str) -> dict[str, Any]:
 
 
 async def watch(browser: aiohttp.ClientSession, service: Service, job: str) -> list[dict[str, Any]]:
+    """Return what the page is told of a job; a drawing that holds goes on once a step of it was shown."""
+    events: list[dict[str, Any]] = []
     async with browser.get(f"{service.url}/page/jobs/{job}") as response:
         assert response.content_type == "text/event-stream"
-        lines = (await response.text()).splitlines()
-    return [json.loads(line.removeprefix("data: ")) for line in lines if line.startswith("data: ")]
+        async for line in response.content:
+            if line.startswith(b"data: "):
+                events.append(json.loads(line.removeprefix(b"data: ")))
+                if "step " in events[-1].get("status", ""):
+                    service.generator.gate.set()
+    return events
 
 
 async def test_the_page_is_served_and_lets_nothing_else_run(browser: aiohttp.ClientSession, service: Service) -> None:
@@ -89,7 +95,7 @@ async def test_a_command_is_acknowledged_then_drawn_step_by_step(
     answer = await say(browser, service, text)
     assert answer["prompt"] == "a red fox"
     assert "seed 7" in answer["settings"]
-    service.generator.step_seconds = 0.02
+    service.generator.holds = {1, 2, 3}
     service.generator.gate.set()
     *events, last = await watch(browser, service, answer["job"])
     done = [event["done"] for event in events if event["status"].startswith("step ")]
@@ -182,7 +188,7 @@ async def test_other_platforms_jobs_end_here_too(browser: aiohttp.ClientSession,
 
 
 async def test_a_drawing_can_be_seen_before_it_is_done(browser: aiohttp.ClientSession, service: Service) -> None:
-    service.generator.preview, service.generator.step_seconds = b"a JPEG", 0.02
+    service.generator.preview, service.generator.holds = b"a JPEG", {1}
     answer = await say(browser, service, "a red fox --n 2")
     events = await watch(browser, service, answer["job"])
     shown = [event for event in events if "preview" in event]

@@ -252,10 +252,11 @@ async def test_a_status_that_somebody_deleted_is_posted_anew(
     slack: SlackServer, service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("bot.slack_reply.Reply.edit_every", 0.0)
-    service.generator.step_seconds = 0.02
+    service.generator.gate.clear()
     await slack.command(service.url, "a fox --steps 20")
     await until(lambda: [m for m in slack.messages if m.via == "api"])
     slack.delete(next(m for m in slack.messages if m.via == "api"))
+    service.generator.gate.set()
     await until(lambda: is_over(service))
     assert len([m for m in slack.messages if m.pictures and not m.thread_ts]) == 1
 
@@ -291,10 +292,10 @@ async def test_a_quick_drawing_is_posted_without_statuses(slack: SlackServer, se
 
 async def test_statuses_keep_their_distance(slack: SlackServer, service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("bot.slack_reply.Reply.edit_every", 0.1)
-    service.generator.step_seconds = 0.03
-    message = await imagine(slack, service, "a fox --steps 20")
+    service.generator.step_seconds = 0.02
+    message = await imagine(slack, service, "a fox --steps 50")
     steps = [edit.time for edit in message.edits if "step" in edit.text]
-    assert 3 <= len(steps) <= 6
+    assert len(steps) >= 3
     assert all(later - earlier >= 0.1 for earlier, later in pairwise(steps))
 
 

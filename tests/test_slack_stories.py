@@ -377,7 +377,7 @@ async def test_cancelling_what_waits_leaves_what_is_drawn_alone(house: House, sl
 
 
 async def test_a_press_outlives_a_restart_in_the_middle_of_its_drawing(house: House, slack: SlackServer) -> None:
-    message = await house.command("a red fox")
+    message = await house.command("a red fox --steps 50")
     async with house.opened(finishes=False) as service:
         service.generator.step_seconds = 0.2
         await slack.click(service.url, message, "Redraw")
@@ -949,11 +949,15 @@ async def test_what_can_be_seen_so_far_is_shown_and_goes_when_it_is_done(
     slack.keeps_rates = False
     message = await house.command("a red fox")
     async with house.opened() as service:
-        service.generator.preview, service.generator.step_seconds = JPEG, 0.02
+        service.generator.preview, service.generator.holds = JPEG, {1, 3}
         await slack.click(service.url, message, "Redraw")
+        urls: list[str] = []
+        for step in (1, 3):
+            await until(lambda: f"step {step} " in house.newest().plain)  # noqa: B023
+            urls += [block["image_url"] for block in house.newest().blocks if "image_url" in block]
+            service.generator.gate.set()
         await until(lambda: not service.desk_is_busy())
-        urls = [block["image_url"] for edit in house.newest().edits for block in edit.blocks if "image_url" in block]
-        assert len(urls) == len(set(urls)) >= 1
+        assert len(set(urls)) == 2
         assert all(url.startswith(f"https://{NAME}/previews/") for url in urls)
         assert slack.seen[urls[0]] == JPEG
         async with slack.session.get(urls[0].replace(f"https://{NAME}", service.url)) as response:
@@ -969,24 +973,29 @@ async def test_a_preview_that_slack_cannot_fetch_is_left_out(
     message = await house.command("a red fox")
     async with house.opened() as service:
         slack.public_names = {service.url: "elsewhere.example"}
-        service.generator.preview, service.generator.step_seconds = JPEG, 0.02
+        service.generator.preview, service.generator.holds = JPEG, {1, 3}
         await slack.click(service.url, message, "Redraw")
+        for step in (1, 3):
+            await until(lambda: f"step {step} " in house.newest().plain)  # noqa: B023
+            service.generator.gate.set()
         await until(lambda: not service.desk_is_busy())
         slack.public_names = {}
     assert len(house.newest().edits) >= 2
     assert house.newest().pictures
 
 
-@pytest.mark.parametrize("channel", ["C1", "G2"])
+@pytest.mark.parametrize("stays", [True, False])
 async def test_a_preview_is_gone_with_the_outcome_whichever_way_that_goes(
-    channel: str, house: House, slack: SlackServer, monkeypatch: pytest.MonkeyPatch
+    stays: bool, house: House, slack: SlackServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("bot.slack_reply.Reply.edit_every", 0.02)
     slack.keeps_rates = False
     async with house.opened() as service:
-        service.generator.preview, service.generator.step_seconds = JPEG, 0.05
-        await slack.command(service.url, "a red fox", channel=channel)
+        service.generator.preview, service.generator.holds = JPEG, {1}
+        await slack.command(service.url, "a red fox", channel="G1")
         await until(lambda: list(house.folder.glob("files/*")))
+        slack.channels["G1"].bot_is_member = stays
+        service.generator.gate.set()
     assert house.newest().pictures
     assert list(house.folder.glob("files/*")) == []
 

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 class QuickGenerator:
     """Draws one plain colour for each seed. `gate` holds drawings up; `fails` makes them raise; a step takes `step_seconds`.
 
+    The gate closes by itself after each of the steps in `holds`, so that what is shown of them can be looked at. Whoever is
+    held up in a step says it again and again, for a status that comes too soon after another is never shown.
+
     `wakes` makes it say first that a machine starts; `preview` comes with each step and is of the last picture, or
     `previews` do, one after the other; `started_from` are the pictures that drawings began with.
     """
@@ -28,6 +31,7 @@ class QuickGenerator:
         self.model = model
         self.gate = threading.Event()
         self.gate.set()
+        self.holds: set[int] = set()
         self.step_seconds = 0.0
         self.wakes = False
         self.preview = b""
@@ -45,13 +49,17 @@ class QuickGenerator:
         while self.wakes and not self.gate.wait(0.02):
             yield Waking(5)
         yield Started()
+        self.gate.wait(30)
         for index in range(request.num_inference_steps):
-            self.gate.wait(30)
             time.sleep(self.step_seconds)
             if self.fails:
                 raise self.fails
             preview = self.previews.pop(0) if self.previews else self.preview
+            if index + 1 in self.holds:
+                self.gate.clear()
             yield Step(index + 1, request.num_inference_steps, preview, place=request.n - 1)
+            while not self.gate.wait(0.02):
+                yield Step(index + 1, request.num_inference_steps, preview, place=request.n - 1)
         self.drawn.append(request)
         alone = [request.alone(index) for index in range(request.n)]
         yield Finished(tuple(Picture(png=plain(one), request=one) for one in alone), 0.01)
