@@ -47,7 +47,7 @@ def main() -> None:
     try:
         app()
     except Told as told:
-        say.print(str(told), markup=False)
+        say.print(str(told), markup=False, emoji=False, soft_wrap=True)  # a path that is broken in two cannot be copied
         sys.exit(2)
 
 

@@ -427,7 +427,7 @@ NOT_READ = "Mend it, or move it away to begin anew, or set IMAGINE_HOME to anoth
 async def test_a_folder_in_which_nothing_can_be_kept_is_named_before_anything_starts(
     spoil: Callable[[Path], None], why: str, what_to_do: str, tmp_path: Path
 ) -> None:
-    home = tmp_path / "some" / "home"
+    home = tmp_path / "some" / ("home" * 20)  # longer than a line of a terminal
     spoil(home)
     status, said = await _refused({"IMAGINE_HOME": str(home)})
     assert status == 2
