@@ -152,9 +152,12 @@ async def imagine_help(interaction: Interaction) -> None:
 @app_commands.allowed_installs(guilds=True, users=True)
 async def imagine_this(interaction: Interaction, message: discord.Message) -> None:
     """Open the form with a message's words, and its picture to start from."""
-    picture = next((file for file in message.attachments if file.content_type in TYPES), None)
+    words, files = message.clean_content, message.attachments
+    if message.message_snapshots and not (words or files):  # it forwards another
+        words, files = message.message_snapshots[0].content, message.message_snapshots[0].attachments
+    picture = next((file for file in files if file.content_type in TYPES), None)
     press = press_in(message) if message.author.id == interaction.application_id else None
-    filled = await interaction.client.desk.imagined(message.clean_content, press, Recall(interaction, message))
+    filled = await interaction.client.desk.imagined(words, press, Recall(interaction, message))
     await _open(interaction, filled, picture.url if picture else "")
 
 

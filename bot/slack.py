@@ -276,9 +276,10 @@ class Slack:
         async def recall() -> Sequence[ImageRequest]:
             return slack_blocks.recall(message)
 
-        text = slack_blocks.unmark(slack_blocks.unaddressed(message.get("text", "")))
+        said = _forwarded(message) or message
+        text = slack_blocks.unmark(slack_blocks.unaddressed(said.get("text", "")))
         filled = await self._desk.imagined(text, slack_blocks.press_in(message), recall)
-        return slack_form.of(filled, await self._desk.defaults(caller), _picture_in(message))
+        return slack_form.of(filled, await self._desk.defaults(caller), _picture_in(said))
 
     async def _filled_in(self, ack: Ack, body: Body, context: Context) -> BoltResponse:
         """Take a form; what is wrong is said beside its field, and nothing of it is lost."""
@@ -423,6 +424,13 @@ def _thread_of(message: Mapping[str, Any], ts: str) -> str:
     """Return the thread that a message is in. One that others reply to is in its own, for Slack; people see it above that."""
     thread = str(message.get("thread_ts") or "")
     return "" if thread == ts else thread
+
+
+def _forwarded(message: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """Return what somebody has forwarded without a word or a picture of their own."""
+    if message.get("text") or message.get("files"):
+        return None
+    return next((each for each in message.get("attachments") or () if each.get("is_share")), None)
 
 
 def _picture_in(message: Mapping[str, Any]) -> str:

@@ -965,6 +965,15 @@ async def test_a_message_is_imagined_with_its_words_and_its_picture(house: House
     assert house.generator.started_from[0]
 
 
+async def test_a_message_that_was_forwarded_is_imagined(house: House) -> None:
+    said = house.discord.say("")
+    said.forwards = house.discord.say("a fox & a hen", files={"a.png": photo()})
+    opened = await house.discord.choose(house.url, said)
+    assert prefilled(opened.modal)["What you want to see"] == "a fox & a hen"
+    await house.outcome(await house.discord.submit(house.url, opened))
+    assert house.generator.started_from[0]
+
+
 @pytest.mark.parametrize("said", ["/imagine a fox --n 2", "/imagine prompt: a fox --n 2"])
 async def test_a_command_that_somebody_wrote_is_imagined_as_one(said: str, house: House) -> None:
     opened = await house.discord.choose(house.url, house.discord.say(said))

@@ -761,6 +761,18 @@ async def test_imagine_this_takes_a_messages_words_and_picture(house: House, sla
     assert house.newest().thread_ts == root.ts
 
 
+@pytest.mark.parametrize("comment", ["", "an owl"])
+async def test_a_message_that_was_forwarded_is_imagined_unless_more_was_said(
+    comment: str, house: House, slack: SlackServer
+) -> None:
+    message = slack.write(comment)
+    message.forwards = slack.write("a fox & a hen", channel="G1", files=[a_picture(slack)])
+    async with house.opened() as service:
+        await slack.message_shortcut(service.url, "imagine_this", message)
+        assert value(slack.modal, "prompt") == (comment or "a fox & a hen")
+        assert ("start" in slack.modal.inputs) is not bool(comment)
+
+
 @pytest.mark.parametrize("said", ["/imagine a fox --n 2", "/imagine prompt: a fox --n 2"])
 async def test_a_command_that_somebody_wrote_is_imagined_as_one(said: str, house: House, slack: SlackServer) -> None:
     async with house.opened() as service:

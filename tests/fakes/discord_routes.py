@@ -323,6 +323,21 @@ def show(world: World, message: Message) -> dict[str, Any]:
         "edited_timestamp": world.stamp(world.snowflake()) if message.edits else None,
         "type": 20 if message.token else 0,
     }
+    if message.forwards:
+        there = show(world, message.forwards)
+        inside = (
+            "type",
+            "content",
+            "embeds",
+            "attachments",
+            "timestamp",
+            "edited_timestamp",
+            "flags",
+            "mentions",
+            "components",
+        )
+        shown["message_snapshots"] = [{"message": {key: there[key] for key in inside}}]
+        shown["message_reference"] = {"type": 1, "message_id": there["id"], "channel_id": there["channel_id"]}
     if message.token:
         shown |= {"webhook_id": world.application_id, "application_id": world.application_id}
         shown |= {"interaction_metadata": message.metadata}

@@ -159,6 +159,7 @@ class Message:
     embeds: list[Any] = field(default_factory=list)
     components: list[Any] = field(default_factory=list)
     attachments: list[Attachment] = field(default_factory=list)
+    forwards: "Message | None" = None
     flags: int = 0
     token: str | None = None  # of the interaction it answers
     metadata: Mapping[str, Any] | None = None  # what Discord tells of that interaction

@@ -118,8 +118,18 @@ def message_json(world: World, message: Message) -> dict[str, Any]:
     by_bot = {"bot_id": "B0BOT", "app_id": world.app_id} if message.user == world.bot_user_id else {}
     files = [file_json(world, file) for file in message.files]
     optional = {"thread_ts": thread_of(world, message), "blocks": _named(message.blocks), "files": files}
+    optional["attachments"] = [_forwarded(world, message.forwards)] if message.forwards else []
     about = {"type": "message", "ts": message.ts, "user": message.user, "team": world.team_id, "text": message.text}
     return about | by_bot | {key: value for key, value in optional.items() if value}
+
+
+def _forwarded(world: World, message: Message) -> dict[str, Any]:
+    """Show what a message forwards: beside it, as its own text and files are those of whoever forwarded it."""
+    shown = message_json(world, message)
+    inside = {"team": world.team_id, "channel": message.channel, "ts": message.ts, "message": {"blocks": message.blocks}}
+    about = {"is_share": True, "is_msg_unfurl": True, "channel_id": message.channel, "author_id": message.user, "id": 1}
+    words = {"text": message.text, "fallback": message.text, "ts": message.ts, "message_blocks": [inside]}
+    return about | words | {key: shown[key] for key in ("files",) if key in shown}
 
 
 def thread_of(world: World, message: Message) -> str | None:

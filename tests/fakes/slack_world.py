@@ -133,6 +133,7 @@ class Message:
     blocks: list[Any] = field(default_factory=list)
     images: list[File | bytes] = field(default_factory=list)  # of its image blocks, in order
     files: list[File] = field(default_factory=list)
+    forwards: Message | None = None
     thread_ts: str | None = None
     ephemeral_to: str | None = None
     edits: list[Edit] = field(default_factory=list)
