@@ -60,12 +60,10 @@ class UNet(Family):
 
     def predict(self, drawings: Sequence[Drawing]) -> Sequence[torch.Tensor]:
         words = _words(drawings)
-        each = len(words) // len(drawings)  # rows of a drawing
-        rows = [drawing.scheduler.scale_model_input(drawing.latents, drawing.timestep) for drawing in drawings]
-        latents = torch.cat(rows * each)
+        latents = torch.cat([row.scheduler.scale_model_input(row.latents, row.timestep) for row in drawings])
         inputs = {
             "sample": latents,
-            "timestep": self._times([*drawings] * each),
+            "timestep": self._times(drawings),
             "encoder_hidden_states": self.told(latents, *(row.embeds for row in words)),
         }
         if self._large:
@@ -78,7 +76,14 @@ class UNet(Family):
         return self.stacked(*rows)
 
     def call(self, **inputs: torch.Tensor) -> torch.Tensor:
-        """Call it, with a dictionary for what only the large ones take."""
+        """Call it with the pictures, and their times, as often as there are words to tell it of each."""
+        each = len(inputs["encoder_hidden_states"]) // len(inputs["sample"])
+        return self.call_sharing(**inputs | {"timestep": inputs["timestep"].repeat(each)})
+
+    def call_sharing(self, **inputs: torch.Tensor) -> torch.Tensor:
+        """Call it with a time for each picture alone, if it is one that `bot.layers_unet` has changed."""
+        each = len(inputs["encoder_hidden_states"]) // len(inputs["sample"])
+        inputs["sample"] = inputs["sample"].repeat(each, 1, 1, 1)
         added = {name: inputs.pop(name) for name in ("text_embeds", "time_ids") if name in inputs}
         return self.network(**inputs, added_cond_kwargs=added or None, return_dict=False)[0]  # type: ignore[no-any-return]
 

@@ -25,7 +25,7 @@ from torch._inductor.virtualized import V
 from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
 from transformers import T5EncoderModel
 
-from bot import layers, layers_conv, layers_dit, layers_time
+from bot import layers, layers_conv, layers_dit, layers_time, layers_unet
 from bot.families import Modulated, UNet, ZImage
 from bot.family import KEPT
 
@@ -88,6 +88,7 @@ def _replace_layers(family: Family, blocks: Sequence[torch.nn.Module]) -> None:
         layers_dit.turn(family.network)
         if isinstance(family, UNet):
             layers_conv.even(family.network)
+            layers_unet.share(family.network)
 
 
 def _has_triton(family: Family) -> bool:
@@ -143,6 +144,7 @@ def slow(family: Family) -> None:
             block.__dict__.pop("forward", None)
             layers.put_back(block)
             layers_dit.put_back(block)
+            layers_unet.put_back(block)
             layers_conv.put_back(block)
             layers_time.put_back(block)
 
@@ -154,20 +156,26 @@ def _hasten_unet(family: UNet) -> None:
     compiled. Compiling the whole for any shape took more than three minutes. Only the whole is told keys and values instead of
     words: each layer finds its own at another place, and a block would be compiled anew for each.
     """
-    whole = torch.compile(family.call, fullgraph=True, dynamic=False)
+    shares = isinstance(family.network, layers_unet.Sharing)
+    whole = torch.compile(family.call_sharing if shares else family.call, fullgraph=True, dynamic=False)
     usual = _usual(family)
     guided = family.model.guidance_scale > 1
     each = {1 + guided, 1 + (guided and family.model.guidance_stop >= 1)}  # rows of a picture, at its first steps and its last
     most = WHOLE / (family.model.width * family.model.height / 2**20)
-    rows = {size * count for size in (1, 2, 4, 8) for count in each if size * count <= most}
+    sizes = {(size, size * count) for size in (1, 2, 4, 8) for count in each if size * count <= most}
 
-    def is_usual(sample: torch.Tensor) -> bool:
-        return sample.shape[-2:] == usual and len(sample) in rows
+    def is_usual(sample: torch.Tensor, rows: int) -> bool:
+        return sample.shape[-2:] == usual and (len(sample), rows) in sizes
 
     known = lru_cache(KNOWN)(Graphs(partial(layers.known, layers.attend(family.network))))
     stacked = lru_cache(1)(lambda *words: torch.cat([known(row) for row in words]))
-    family.told = lambda sample, *words: stacked(*words) if is_usual(sample) else family.call_told(sample, *words)
-    family.run = Graphs(lambda **inputs: (whole if is_usual(inputs["sample"]) else family.call)(**inputs))
+    family.told = lambda sample, *words: stacked(*words) if is_usual(sample, len(words)) else family.call_told(sample, *words)
+
+    def run(**inputs: torch.Tensor) -> torch.Tensor:
+        is_whole = is_usual(inputs["sample"], len(inputs["encoder_hidden_states"]))
+        return (whole if is_whole else family.call)(**inputs)
+
+    family.run = Graphs(run)
 
 
 def _hasten_z_image(family: ZImage) -> None:

@@ -23,7 +23,8 @@ FEW: Final = (16, 2)  # pixels that a program takes at a time, and its warps, in
 MANY: Final = (32, 4)  # the same in large ones
 PROGRAMS: Final = 512  # that a kernel is divided into, about: a few for each multiprocessor
 PARTS: Final = 64  # of a picture, each measured by itself, that are joined at a time; a large picture has several times as many
-ANY: Final = ["pixels", "chunk", "adding", "added_stride"]  # or Triton compiles once more, for a second, where 16 divides them
+# Numbers that Triton would compile once more for, in a second, where 16 divides them.
+ANY: Final = ["pixels", "chunk", "adding", "added_rows", "added_stride"]
 
 
 @triton.jit
@@ -45,14 +46,16 @@ def _tile(given, more, start, end, channel, inside, channels, AT_ONCE: tl.conste
 
 @triton.jit(do_not_specialize=ANY)
 def _measure(
-    given, added, means, squares, pixels, chunk, channels, adding, added_stride, groups,
+    given, added, means, squares, pixels, chunk, channels, adding, added_rows, added_stride, groups,
     GROUP: tl.constexpr, TAKEN: tl.constexpr, GROUPS: tl.constexpr, LANES: tl.constexpr, AT_ONCE: tl.constexpr,
 ):  # fmt: skip
     """Take one part of the pixels, some groups, one row: write their mean, and the sum of the squares around it."""
     part, row, first = tl.program_id(0), tl.program_id(2), tl.program_id(1) * TAKEN
     number, channel, inside = _lanes(first, channels, GROUP, TAKEN, LANES)
     given += row.to(tl.int64) * pixels * channels
-    more = tl.load(added + row * added_stride + channel, mask=inside & (channel < adding), other=0.0).to(tl.float32)
+    more = tl.load(added + row % added_rows * added_stride + channel, mask=inside & (channel < adding), other=0.0).to(
+        tl.float32
+    )
     end = tl.minimum(pixels, (part + 1) * chunk)
     # Sums of how far each number is from the first of its channel: or, far from zero, no digits of them would be left.
     origin = tl.load(given + part * chunk * channels + channel, mask=inside, other=0.0).to(tl.float32) + more
@@ -78,7 +81,7 @@ def _measure(
 
 @triton.jit(do_not_specialize=ANY)
 def _apply(
-    given, added, weight, bias, means, squares, result, pixels, chunk, channels, adding, added_stride, groups, eps,
+    given, added, weight, bias, means, squares, result, pixels, chunk, channels, adding, added_rows, added_stride, groups, eps,
     SILU: tl.constexpr, PARTS: tl.constexpr,
     GROUP: tl.constexpr, TAKEN: tl.constexpr, GROUPS: tl.constexpr, LANES: tl.constexpr, AT_ONCE: tl.constexpr,
 ):  # fmt: skip
@@ -106,7 +109,9 @@ def _apply(
         tl.float32
     )
     bias_of_each = tl.load(bias + channel, mask=inside, other=0.0).to(tl.float32)
-    more = tl.load(added + row * added_stride + channel, mask=inside & (channel < adding), other=0.0).to(tl.float32)
+    more = tl.load(added + row % added_rows * added_stride + channel, mask=inside & (channel < adding), other=0.0).to(
+        tl.float32
+    )
     offset = row.to(tl.int64) * pixels * channels
     end = tl.minimum(pixels, (own + 1) * chunk)
     for start in range(own * chunk, end, AT_ONCE):
@@ -129,7 +134,8 @@ def normalize(
 ) -> torch.Tensor:
     """Normalize pictures, (rows, channels, height, width), by groups of their channels, and bend them if `silu`.
 
-    `added`, (rows or 1, channels), is added to each of their pixels before.
+    `added`, (some, channels), is added to each of their pixels before: where it has fewer rows, to the next ones from its
+    first on again.
     """
     given = given.contiguous(memory_format=torch.channels_last)
     result = torch.empty_like(given)
@@ -142,11 +148,11 @@ def normalize(
     chunk = at_once * triton.cdiv(pixels, at_once * chunks)
     grid = triton.cdiv(pixels, chunk), blocks, rows
     means, squares = given.new_empty(2, rows, groups, grid[0], dtype=torch.float32)
-    more, stride = given if added is None else added, 0 if added is None or len(added) == 1 else added.stride(0)
+    more, count, stride = (given, 1, 0) if added is None else (added, len(added), added.stride(0))
     adding = 0 if added is None else channels  # the compiler must not know: with none it waits for each read
-    _measure[grid](given, more, means, squares, pixels, chunk, channels, adding, stride, groups, **sizes)
+    _measure[grid](given, more, means, squares, pixels, chunk, channels, adding, count, stride, groups, **sizes)
     _apply[grid](
-        given, more, weight, bias, means, squares, result, pixels, chunk, channels, adding, stride, groups, eps,
+        given, more, weight, bias, means, squares, result, pixels, chunk, channels, adding, count, stride, groups, eps,
         SILU=silu, PARTS=PARTS, **sizes,
     )  # fmt: skip
     return result

@@ -26,7 +26,7 @@ class Norm(torch.nn.GroupNorm):
     bent: bool
 
     def forward(self, input: torch.Tensor, added: torch.Tensor | None = None) -> torch.Tensor:  # noqa: A002  its name in torch
-        """Normalize (rows, channels, height, width), and before add (rows or 1, channels) to each pixel."""
+        """Normalize (rows, channels, height, width); add (some, channels) before, to the pixels of so many rows each time."""
         return self.normalize(input, added, self.weight, self.bias, self.num_groups, self.eps, self.bent)
 
 

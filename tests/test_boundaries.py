@@ -18,7 +18,7 @@ CORE = {"errors", "models", "request", "texts"}
 DOCTOR = {"doctor.finding", "doctor.setup", "doctor.ask"}
 EDGE = CORE | {"actions", "command", "courier", "deadline", "desk", "remembered", "store", "styles", "upload"}
 
-LAYERS = {"layers", "layers_conv", "layers_dit", "layers_time"}
+LAYERS = {"layers", "layers_conv", "layers_dit", "layers_time", "layers_unet"}
 KERNELS = {"kernels", "kernels_conv", "kernels_norm"}
 DISCORD = {f"discord_{room}" for room in ("answers", "buttons", "commands", "forms", "http", "reply")}
 
@@ -49,9 +49,13 @@ MAP: dict[str, tuple[set[str], set[str]]] = {
     "layers_dit": ({"kernels", "layers"}, {"torch", "diffusers"}),
     "layers_time": (set(), {"torch", "diffusers"}),
     "layers_conv": ({"kernels_conv", "kernels_norm", "layers_time"}, {"torch", "diffusers"}),
+    "layers_unet": ({"layers_conv"}, {"torch", "diffusers"}),
     "family": (CORE | {"steps"}, {"torch", "diffusers", "PIL"}),
     "families": (CORE | {"family"}, {"torch", "diffusers", "numpy"}),
-    "fast": ({"families", "family", "layers", "layers_conv", "layers_dit", "layers_time"}, {"torch", "transformers"}),
+    "fast": (
+        {"families", "family", "layers", "layers_conv", "layers_dit", "layers_time", "layers_unet"},
+        {"torch", "transformers"},
+    ),
     "weights": (CORE, {"torch", "diffusers", "transformers"}),
     "gen": (CORE | {"heap", "png", "steps", "families", "family", "fast", "weights"}, {"torch", "transformers", "PIL"}),
     "apart": (CORE | {"gen"}, set()),

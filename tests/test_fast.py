@@ -15,6 +15,7 @@ from bot.gen import Generator
 from bot.layers import ChannelsLastNorm
 from bot.layers_conv import Norm, Resnet, Timeless
 from bot.layers_dit import Halves, SingleBlock
+from bot.layers_unet import Sharing
 from bot.models import MODELS, ROWS, SKETCH
 from bot.request import compose
 from bot.steps import Task
@@ -111,6 +112,7 @@ def test_with_kernels_of_ours_it_draws_the_same(name: str, monkeypatch: pytest.M
     latents, picture = drawn(family, name)
     hasten(family)
     assert {Resnet, Timeless, Norm} < {type(part) for each in networks(pipeline) for part in each.modules()}
+    assert isinstance(family.network, Sharing) is (name == "sd15")
     quick_latents, quick_picture = drawn(family, name)
     assert float((quick_latents - latents).abs().max() / latents.abs().max()) < GELUS
     assert float((quick_picture - picture).abs().mean()) < 1  # of 255

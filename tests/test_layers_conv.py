@@ -25,6 +25,7 @@ NORMS = {  # channels, groups, height, width; rows that something is added to; b
     "groups that do not fill the last program": ((960, 32, 3, 6), 1, False),
     "few and narrow groups": ((64, 8, 6, 10), 2, False),
     "a large picture": ((32, 8, 60, 70), 0, True),
+    "more rows than are added to them": ((64, 8, 3, 4), 3, True),
 }
 
 
@@ -45,12 +46,14 @@ def test_the_kernel_normalizes(
     torch.manual_seed(0)
     channels, groups, *size = shape
     spread = torch.rand(channels, 1, 1)
-    given = (30 + spread * torch.randn(2, channels, *size)).contiguous(memory_format=torch.channels_last)  # far from zero
+    rows = 2 if added < 3 else 2 * added
+    given = (30 + spread * torch.randn(rows, channels, *size)).contiguous(memory_format=torch.channels_last)  # far from zero
     norm = torch.nn.GroupNorm(groups, channels).double()
     torch.nn.init.normal_(norm.weight)
     torch.nn.init.normal_(norm.bias)
     more = torch.randn(max(added, 1), 2 * channels)[:, :channels]  # a part of a larger product
-    expected = norm((given + more[:, :, None, None] * bool(added)).double())
+    each = more.repeat(rows // len(more), 1)[:, :, None, None]
+    expected = norm((given + each * bool(added)).double())
     found = normalize(given, more if added else None, norm.weight.float(), norm.bias.float(), groups, norm.eps, bent)
     assert torch.allclose(found.double(), silu(expected) if bent else expected, atol=1e-4)
     assert found.is_contiguous(memory_format=torch.channels_last)

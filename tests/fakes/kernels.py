@@ -23,5 +23,7 @@ def compute_plainly(monkeypatch: pytest.MonkeyPatch) -> None:
 def normalize(given: torch.Tensor, added: torch.Tensor | None, *norm: Any) -> torch.Tensor:
     """Normalize as `bot.kernels_norm.normalize` does."""
     weight, bias, groups, eps, bent = norm
-    found = group_norm(given if added is None else given + added[:, :, None, None], groups, weight, bias, eps)
+    if added is not None:
+        given = given + added.repeat(len(given) // len(added), 1)[:, :, None, None]
+    found = group_norm(given, groups, weight, bias, eps)
     return silu(found) if bent else found

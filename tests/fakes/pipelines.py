@@ -42,11 +42,16 @@ def build(model: Model) -> Any:
 
 
 def stable_diffusion() -> Any:
+    blocks = {
+        "layers_per_block": 2,
+        "down_block_types": ("CrossAttnDownBlock2D", "DownBlock2D"),
+        "up_block_types": ("UpBlock2D", "CrossAttnUpBlock2D"),
+    }
     return diffusers.StableDiffusionPipeline(  # type: ignore[no-untyped-call]
         vae=autoencoder(4),
         text_encoder=clip(CLIPTextModel),
         tokenizer=clip_tokenizer(),
-        unet=unet(cross_attention_dim=WIDTH),
+        unet=unet(cross_attention_dim=WIDTH, **blocks),
         scheduler=diffusers.PNDMScheduler(skip_prk_steps=True, **BETAS),  # type: ignore[no-untyped-call]
         safety_checker=None,
         feature_extractor=None,
@@ -175,15 +180,13 @@ TOYS: dict[str, Callable[[], Any]] = {
 
 
 def unet(**given: Any) -> Any:
+    usual = {
+        "layers_per_block": 1,
+        "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D"),
+        "up_block_types": ("CrossAttnUpBlock2D", "UpBlock2D"),
+    }
     return diffusers.UNet2DConditionModel(  # type: ignore[no-untyped-call]
-        sample_size=8,
-        block_out_channels=(16, 32),
-        layers_per_block=1,
-        norm_num_groups=8,
-        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
-        up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
-        attention_head_dim=4,
-        **given,
+        sample_size=8, block_out_channels=(16, 32), norm_num_groups=8, attention_head_dim=4, **usual | given
     )
 
 
