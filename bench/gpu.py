@@ -271,10 +271,7 @@ def parts(name: str, generator: gen.Generator) -> None:
         note(model=name, what="reading new words", **timed(lambda number: family.words(f"fox {number}")))
         note(model=name, what="one step", **timed(lambda _: family.predict([drawing])))
         (prediction,), colours = family.predict([drawing]), family.colours()
-        note(model=name, what="preview", **timed(lambda _: gen._small(family.preview(drawing, prediction, colours))))
-        family.step(drawing, prediction)
-        drawing.left -= 1
-        note(model=name, what="decoding", **timed(lambda _: family.decode(drawing)))
+        note(model=name, what="preview", **timed(lambda _: gen._small(family.preview(drawing, prediction, colours).cpu())))
         for size in (1, 2, 4, 8):
             if size in generator._costs(drawing.shape):
                 found = family.predict([drawing] * size)
@@ -284,6 +281,9 @@ def parts(name: str, generator: gen.Generator) -> None:
                     what=f"a row among {size} against alone",
                     difference=distance(found[-1].float(), alone[0].float()),
                 )
+        family.step(drawing, prediction)
+        drawing.left -= 1
+        note(model=name, what="decoding", **timed(lambda _: family.decode(drawing)))
 
 
 def shown(name: str, generator: gen.Generator) -> None:
