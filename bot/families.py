@@ -60,7 +60,8 @@ class UNet(Family):
 
     def predict(self, drawings: Sequence[Drawing]) -> Sequence[torch.Tensor]:
         words = _words(drawings)
-        latents = torch.cat([row.scheduler.scale_model_input(row.latents, row.timestep) for row in drawings])
+        rows = [drawing.scheduler.scale_model_input(drawing.latents, drawing.timestep) for drawing in drawings]
+        latents = torch.cat(rows).contiguous()  # in another order, as after a picture to start from, it is compiled anew
         inputs = {
             "sample": latents,
             "timestep": self._times(drawings),

@@ -152,6 +152,23 @@ def test_from_a_picture_it_is_what_the_pipeline_draws(name: str, family: Family,
     assert difference(drawn(family, asked, image), theirs(pipeline, asked, image)) < ROUNDING
 
 
+def test_from_a_picture_a_network_is_given_what_lies_as_noise_does(name: str, family: Family, pipeline: Any) -> None:
+    """Or it would be compiled anew for each order of the same numbers."""
+    pipeline.vae.to(memory_format=torch.channels_last)  # as loading has it
+    seen: list[dict[str, Any]] = []
+
+    def run(**inputs: Any) -> torch.Tensor:
+        seen.append({key: value.stride() for key, value in inputs.items() if torch.is_tensor(value)})
+        return family.call(**inputs)
+
+    family.run = run
+    image = Image.new("RGB", (SIDE, SIDE), "red")
+    for drawing in begun(family, request(name)), begun(family, request(name, image=NAME, strength=0.6), image):
+        with torch.inference_mode():
+            family.step(drawing, *family.predict([drawing]))
+    assert seen[0] == seen[1]
+
+
 def test_the_least_strength_still_takes_a_step(name: str, family: Family) -> None:
     drawing = begun(family, request(name, image=NAME, strength=0.05), Image.new("RGB", (SIDE, SIDE)))
     assert 1 <= drawing.left <= 2  # PNDM takes its second step twice
