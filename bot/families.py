@@ -11,7 +11,7 @@ from diffusers.pipelines.flux.pipeline_flux import calculate_shift
 from bot.family import Family
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from bot.family import Drawing, Shape
     from bot.models import Model
@@ -78,13 +78,11 @@ class UNet(Family):
 
     def call(self, **inputs: torch.Tensor) -> torch.Tensor:
         """Call it with the pictures, and their times, as often as there are words to tell it of each."""
-        each = len(inputs["encoder_hidden_states"]) // len(inputs["sample"])
-        return self.call_sharing(**inputs | {"timestep": inputs["timestep"].repeat(each)})
+        return self.call_sharing(**in_rows(inputs, "sample", "timestep"))
 
     def call_sharing(self, **inputs: torch.Tensor) -> torch.Tensor:
         """Call it with a time for each picture alone, if it is one that `bot.layers_unet` has changed."""
-        each = len(inputs["encoder_hidden_states"]) // len(inputs["sample"])
-        inputs["sample"] = inputs["sample"].repeat(each, 1, 1, 1)
+        inputs = in_rows(inputs, "sample")
         added = {name: inputs.pop(name) for name in ("text_embeds", "time_ids") if name in inputs}
         return self.network(**inputs, added_cond_kwargs=added or None, return_dict=False)[0]  # type: ignore[no-any-return]
 
@@ -277,6 +275,12 @@ FAMILIES: Final[dict[str, type[Family]]] = {
     "FluxPipeline": Flux,
     "ZImagePipeline": ZImage,
 }
+
+
+def in_rows(inputs: Mapping[str, torch.Tensor], *names: str) -> dict[str, torch.Tensor]:
+    """Return what a UNet is called with, some of it as often as there are words for each picture."""
+    each = len(inputs["encoder_hidden_states"]) // len(inputs["sample"])
+    return {**inputs, **{name: torch.cat([inputs[name]] * each) for name in names if each > 1}}
 
 
 def _words(drawings: Sequence[Drawing]) -> list[Any]:

@@ -26,7 +26,7 @@ from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
 from transformers import T5EncoderModel
 
 from bot import layers, layers_conv, layers_dit, layers_time, layers_unet
-from bot.families import Modulated, UNet, ZImage
+from bot.families import Modulated, UNet, ZImage, in_rows
 from bot.family import KEPT
 
 if TYPE_CHECKING:
@@ -162,10 +162,11 @@ def _hasten_unet(family: UNet) -> None:
     guided = family.model.guidance_scale > 1
     each = {1 + guided, 1 + (guided and family.model.guidance_stop >= 1)}  # rows of a picture, at its first steps and its last
     most = WHOLE / (family.model.width * family.model.height / 2**20)
-    sizes = {(size, size * count) for size in (1, 2, 4, 8) for count in each if size * count <= most}
+    sizes = {(size, size * count) for size in (1, 2, 4, 8) for count in each if size * count <= most}  # pictures, and rows
+    rows = {row for _, row in sizes}
 
-    def is_usual(sample: torch.Tensor, rows: int) -> bool:
-        return sample.shape[-2:] == usual and (len(sample), rows) in sizes
+    def is_usual(sample: torch.Tensor, row: int) -> bool:
+        return sample.shape[-2:] == usual and ((len(sample), row) in sizes if shares else row in rows)
 
     known = lru_cache(KNOWN)(Graphs(partial(layers.known, layers.attend(family.network))))
     stacked = lru_cache(1)(lambda *words: torch.cat([known(row) for row in words]))
@@ -175,7 +176,8 @@ def _hasten_unet(family: UNet) -> None:
         is_whole = is_usual(inputs["sample"], len(inputs["encoder_hidden_states"]))
         return (whole if is_whole else family.call)(**inputs)
 
-    family.run = Graphs(run)
+    graphs = Graphs(run)  # where nothing is shared, two rows are two rows: of one guided picture, or of two that are not
+    family.run = graphs if shares else lambda **inputs: graphs(**in_rows(inputs, "sample", "timestep"))
 
 
 def _hasten_z_image(family: ZImage) -> None:

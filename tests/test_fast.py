@@ -121,6 +121,48 @@ def test_with_kernels_of_ours_it_draws_the_same(name: str, monkeypatch: pytest.M
     assert torch.allclose(drawn(family, name)[0], latents, atol=1e-4)
 
 
+# The pictures that are drawn; whether a pass of one goes by what was compiled as a whole, and whether one of two does.
+PATHS: list[tuple[str, dict[str, Any], list[bool]]] = [
+    ("sketch", {}, [True, True]),
+    ("sketch", {"negative_prompt": "blue"}, [True, True]),
+    ("sd15", {}, [True, True]),
+    ("sd15", {"guidance_scale": 1.0}, [False, False]),
+    ("sdxl", {}, [True, True]),
+    ("sdxl", {"guidance_scale": 1.0}, [False, True]),
+]
+
+
+@pytest.mark.parametrize(("name", "given", "expected"), PATHS)
+def test_what_is_compiled_as_a_whole_serves_as_many_as_it_can(
+    name: str, given: dict[str, Any], expected: list[bool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without shared rows, one guided picture and two others are the same to it; none is to be compiled while people wait."""
+    pytest.importorskip("triton", reason="Triton is there for Linux alone")
+    kernels.compute_plainly(monkeypatch)
+    whole: list[int] = []
+
+    def compiled(function: Callable[..., Any], *, dynamic: bool, **_: Any) -> Callable[..., Any]:
+        def call(*args: Any, **given: Any) -> Any:
+            if not dynamic and "encoder_hidden_states" in given:
+                whole.append(len(given["encoder_hidden_states"]))
+            return function(*args, **given)
+
+        return call
+
+    monkeypatch.setattr("bot.fast.Graphs", lambda function, *_: function)
+    monkeypatch.setattr("torch.compile", compiled)
+    monkeypatch.setattr("bot.fast._has_triton", lambda _: True)
+    family = toy(name, monkeypatch)
+    alone = together(family, ["a fox"], **given)
+    hasten(family)
+    found = []
+    for prompts in ["a fox"], ["a fox", "a hen"]:
+        whole.clear()
+        assert torch.allclose(together(family, prompts, **given)[0], alone[0], atol=1e-2)
+        found.append(bool(whole))
+    assert found == expected
+
+
 class Recorder:
     """Is called in the place of CUDA graphs, and notes what would be recorded."""
 
