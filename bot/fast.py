@@ -154,7 +154,8 @@ def _hasten_unet(family: UNet) -> None:
 
     As a whole it is a quarter faster, but compiled anew for every shape, in half a minute; blocks take any shape once they are
     compiled. Compiling the whole for any shape took more than three minutes. Only the whole is told keys and values instead of
-    words: each layer finds its own at another place, and a block would be compiled anew for each.
+    words: each layer finds its own at another place, and a block would be compiled anew for each. And only the whole computes
+    once what rows have in common: blocks would meet one more number of rows. It then has to tell pictures from rows.
     """
     shares = isinstance(family.network, layers_unet.Sharing)
     whole = torch.compile(family.call_sharing if shares else family.call, fullgraph=True, dynamic=False)
@@ -163,10 +164,10 @@ def _hasten_unet(family: UNet) -> None:
     each = {1 + guided, 1 + (guided and family.model.guidance_stop >= 1)}  # rows of a picture, at its first steps and its last
     most = WHOLE / (family.model.width * family.model.height / 2**20)
     sizes = {(size, size * count) for size in (1, 2, 4, 8) for count in each if size * count <= most}  # pictures, and rows
-    rows = {row for _, row in sizes}
+    all_rows = {rows for _, rows in sizes}
 
-    def is_usual(sample: torch.Tensor, row: int) -> bool:
-        return sample.shape[-2:] == usual and ((len(sample), row) in sizes if shares else row in rows)
+    def is_usual(sample: torch.Tensor, rows: int) -> bool:
+        return sample.shape[-2:] == usual and ((len(sample), rows) in sizes if shares else rows in all_rows)
 
     known = lru_cache(KNOWN)(Graphs(partial(layers.known, layers.attend(family.network))))
     stacked = lru_cache(1)(lambda *words: torch.cat([known(row) for row in words]))

@@ -59,6 +59,9 @@ def _told(attention: Any, pictures: torch.Tensor, words: torch.Tensor) -> torch.
     return attention._get_output_for_continuous_inputs(hidden, rest, len(words), *size, inner)  # type: ignore[no-any-return]  # noqa: SLF001
 
 
+USUAL: Final[dict[type, type]] = {Sharing: UNet2DConditionModel, Beginning: CrossAttnDownBlock2D}
+
+
 def share(network: Any) -> bool:
     """Let a UNet with the layers of `bot.layers_conv` be given fewer times than rows; return whether it is one that can be."""
     if not _begins_alike(network):
@@ -78,9 +81,6 @@ def _begins_alike(network: Any) -> bool:
     block = attention.transformer_blocks[0]
     usual = block.norm_type == "layer_norm" and block.pos_embed is None and not block.only_cross_attention
     return usual and block.attn2 is not None and bool(block.attn2.is_cross_attention)
-
-
-USUAL: Final[dict[type, type]] = {Sharing: UNet2DConditionModel, Beginning: CrossAttnDownBlock2D}
 
 
 def put_back(layer: Any) -> None:

@@ -57,9 +57,10 @@ class QuickGenerator:
             preview = self.previews.pop(0) if self.previews else self.preview
             if index + 1 in self.holds:
                 self.gate.clear()
-            yield Step(index + 1, request.num_inference_steps, preview, place=request.n - 1)
+            step = Step(index + 1, request.num_inference_steps, preview, place=request.n - 1)
+            yield step
             while not self.gate.wait(0.02):
-                yield Step(index + 1, request.num_inference_steps, preview, place=request.n - 1)
+                yield step
         self.drawn.append(request)
         alone = [request.alone(index) for index in range(request.n)]
         yield Finished(tuple(Picture(png=plain(one), request=one) for one in alone), 0.01)

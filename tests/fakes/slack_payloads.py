@@ -129,7 +129,7 @@ def _forwarded(world: World, message: Message) -> dict[str, Any]:
     inside = {"team": world.team_id, "channel": message.channel, "ts": message.ts, "message": {"blocks": message.blocks}}
     about = {"is_share": True, "is_msg_unfurl": True, "channel_id": message.channel, "author_id": message.user, "id": 1}
     words = {"text": message.text, "fallback": message.text, "ts": message.ts, "message_blocks": [inside]}
-    return about | words | {key: shown[key] for key in ("files",) if key in shown}
+    return about | words | ({"files": shown["files"]} if message.files else {})
 
 
 def thread_of(world: World, message: Message) -> str | None:
