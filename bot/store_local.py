@@ -29,6 +29,7 @@ log: Final = logging.getLogger(__name__)
 T = TypeVar("T")
 Work: TypeAlias = "Callable[[sqlite3.Connection], T]"
 
+SYNCHRONOUS: Final = "FULL"  # what we promise outlives a power cut, not just a crash
 KEPT_FOR: Final = 30 * 24 * 3600  # seconds: how long jobs and pictures can be asked for again
 
 IMAGE: Final = "json_extract(job, '$.request.image')"  # the name of the picture that a job starts from
@@ -251,7 +252,7 @@ class LocalStore:
         self._path.touch(mode=0o600)
         database = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
         database.execute("PRAGMA journal_mode = WAL")
-        database.execute("PRAGMA synchronous = FULL")  # what we promise outlives a power cut, not just a crash
+        database.execute(f"PRAGMA synchronous = {SYNCHRONOUS}")
         database.execute("PRAGMA busy_timeout = 5000")  # `imagine show` may read while `imagine serve` runs
         database.executescript(SCHEMA)
         if "ended" not in {name for _, name, *_ in database.execute("PRAGMA table_info (jobs)")}:

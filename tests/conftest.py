@@ -57,6 +57,7 @@ def one_thread() -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     """Shorten the waits that are there for the sake of others' servers."""
+    monkeypatch.setattr("bot.store_local.SYNCHRONOUS", "OFF")  # no power is cut here, and a disk may be busy for seconds
     monkeypatch.setattr("bot.courier.FIRST_WAIT", 0.01)
     monkeypatch.setattr("bot.courier.AT_ONCE", 0.02)
     monkeypatch.setattr("bot.slack_reply.POLL_EVERY", 0.01)

@@ -26,7 +26,7 @@ from bot import store_modal
 from bot.desk import REMEMBER
 from bot.errors import Told
 from bot.request import NOT_TAKEN, Job, Picture, compose
-from bot.store_local import KEPT_FOR, LocalStore
+from bot.store_local import KEPT_FOR, SYNCHRONOUS, LocalStore
 from bot.store_modal import ModalStore
 from tests.conftest import until
 from tests.fakes.generator import plain
@@ -559,6 +559,12 @@ async def test_keeping_pictures_leaves_nothing_else_behind(tmp_path: Path) -> No
         for _ in range(2):
             await store.keep("job", drawn(a_request()))
     assert [path.name for path in (tmp_path / "pictures").iterdir()] == ["job"]
+
+
+async def test_what_is_promised_outlives_a_power_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bot.store_local.SYNCHRONOUS", SYNCHRONOUS)  # as it is where no tests run
+    async with LocalStore(tmp_path) as store:
+        assert store._database.execute("PRAGMA synchronous").fetchone() == (2,)  # FULL
 
 
 async def test_keeping_pictures_that_fails_leaves_nothing_behind(tmp_path: Path) -> None:
