@@ -102,6 +102,7 @@ class Generator:
         self._full = 0.0  # the work in the largest pass that pays, as `warm` measured; without that, everybody goes alone
         self._took = 0.0  # seconds that it took to choose the last pass and hand it to the device
         self._quickest = math.inf  # the same of the quickest: others may have had to wait until the device had room for them
+        self._freed = 0.0  # when the device was done with all but the latest pass, as far as was seen
         self._schedule = Schedule(self._costs)
         self._colours: torch.Tensor | None = None
         self._turn = threading.Condition()  # guards what follows
@@ -230,6 +231,7 @@ class Generator:
     def _go_on(self, under_way: Sequence[_Pass]) -> list[_Pass]:
         """Hand the next pass to the device, and tell of those that were under way; return those that are so now."""
         following = self._launch()
+        self._freed = time.monotonic()  # for a device that was at nothing before
         self._settle(under_way)
         if self.device.startswith("cuda"):
             self._hold_back(following)
@@ -238,8 +240,9 @@ class Generator:
         return []
 
     def _hold_back(self, passes: Sequence[_Pass]) -> None:
-        """Wait until it is time for the next pass, if the device begins with these now; or until somebody is to be prepared."""
+        """Wait until it is time for the next pass, if the device is at these; or until somebody is to be prepared."""
         seconds = SOON * sum(each.seconds for each in passes) - self._took - 2 * self._quickest
+        seconds -= time.monotonic() - self._freed
         if seconds > 0:
             with self._turn:
                 self._turn.wait_for(lambda: bool(self._arrived or self._ready), seconds)
@@ -373,6 +376,7 @@ class Generator:
         for each in passes:
             if each.done:
                 each.done.synchronize()
+                self._freed = time.monotonic()
             made = Counter(drawing.task for drawing in each.drawings)
             for task, count in made.items():
                 task.made += count

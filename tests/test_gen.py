@@ -245,12 +245,38 @@ def test_a_gpu_that_was_handed_too_much_at_once_is_not_handed_too_much_for_good(
     """Whoever hands it a pass too early waits in there until it has room: that says nothing of the next one."""
     generator, rests = Generator(SKETCH, "cpu"), list[float]()
     monkeypatch.setattr(generator._turn, "wait_for", lambda _somebody, seconds: rests.append(seconds))
+    monkeypatch.setattr("bot.gen.time.monotonic", lambda: 0.0)
     passes = [_Pass([], {}, [], None, seconds=100.0)]
     generator._quickest = 1.0
     for took in (70.0, 70.0, 1.0):
         generator._took = took
         generator._hold_back(passes)
     assert rests == [SOON * 100 - 70 - 2, SOON * 100 - 70 - 2, SOON * 100 - 1 - 2]
+
+
+def test_what_is_done_while_a_gpu_is_at_a_pass_is_part_of_the_wait_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Previews are made into files then: a GPU that was handed the next pass so much later would wait for it."""
+    generator, rests, now = Generator(SKETCH, "cpu"), list[float](), [50.0]
+
+    class Mark:
+        def synchronize(self) -> None:
+            now[0] = 60.0  # then it gets to the next one
+
+    def preview(_: object) -> bytes:
+        now[0] += 7
+        return b""
+
+    monkeypatch.setattr("bot.gen.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("bot.gen._small", preview)
+    monkeypatch.setattr(generator._turn, "wait_for", lambda _somebody, seconds: rests.append(seconds))
+    drawing = generator._family.drawing(_Task(arrived=0, request=small(), stop=threading.Event()), small(), 0, None)
+    generator._quickest = 0.0
+    following = _Pass([drawing], {drawing.task: (0, torch.zeros(1))}, [], Mark(), seconds=100.0)  # type: ignore[arg-type]
+    monkeypatch.setattr(generator, "device", "cuda")
+    monkeypatch.setattr(generator, "_launch", lambda: [following])
+    generator._go_on([])
+    generator._go_on([following])
+    assert rests == [SOON * 100, SOON * 100 - 7]
 
 
 def test_what_it_takes_to_choose_a_pass_is_part_of_what_it_takes_to_hand_it_over(monkeypatch: pytest.MonkeyPatch) -> None:
