@@ -20,18 +20,20 @@ import statistics
 import sys
 import threading
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 import torch
 from torch.profiler import ProfilerActivity, profile
 
-from bench.gpu import draw, note, passes, prepared, sync, tried
+from bench.gpu import draw, note, passes, prepared, tried
 from bot.request import compose
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    from bot.family import Drawing
     from bot.gen import Generator
 
 STEPS: Final = ((12, 0.2), (20, 0.6), (30, 0.2))  # and how often
@@ -40,6 +42,8 @@ LOADS: Final = (0.5, 0.7, 0.9, 1.2)
 SECONDS: Final = float(os.environ.get("SECONDS_EACH", "12"))
 BATCH: Final = 8
 PATIENCE: Final = 120  # seconds
+CALLERS: Final = (6, 12)  # messages under way at all times, while it is measured how busy the GPU is
+SPAN: Final = 2.5  # seconds of that
 
 
 @dataclass(eq=False, slots=True)
@@ -158,20 +162,28 @@ def run(way: Callable[[list[Message]], Callable[[Message], None]], come: list[Me
     }
 
 
-def busy(generator: Generator) -> None:
-    """Note how much of the time the GPU computes, with more to do than it can."""
-    threads = [
-        threading.Thread(target=drawn, args=(generator, seed, {"n": 2, "num_inference_steps": 20}), daemon=True)
-        for seed in range(6)
-    ]
-    with profile(activities=[ProfilerActivity.CUDA]) as found:
-        begun = time.perf_counter()
-        for thread in threads:
-            thread.start()
+def busy(generator: Generator, callers: int) -> None:
+    """Note how much of the time the GPU computes, while so many messages of two pictures are under way at all times."""
+    begun, over = threading.Barrier(callers + 1, timeout=PATIENCE), threading.Event()
+
+    def call(seed: int) -> None:
+        asked = {"n": 2, "num_inference_steps": STEPS[1][0]}
+        drawn(generator, seed, asked)
+        begun.wait()
+        while not over.is_set():
+            drawn(generator, seed, asked)
+
+    threads = [threading.Thread(target=call, args=(seed,), daemon=True) for seed in range(callers)]
+    for thread in threads:
+        thread.start()
+    begun.wait()
+    try:
+        with profile(activities=[ProfilerActivity.CUDA]) as found, rows_of(generator) as rows:
+            time.sleep(SPAN)
+    finally:
+        over.set()
         for thread in threads:
             thread.join()
-        sync()
-        wall = time.perf_counter() - begun
     spans = sorted(
         (event.time_range.start, event.time_range.end) for event in found.events() if event.device_type.name == "CUDA"
     )
@@ -184,7 +196,22 @@ def busy(generator: Generator) -> None:
     whole = spans[-1][1] - spans[0][0]
     longest = [round(gap / 1000, 2) for gap in sorted(gaps, reverse=True)[:8]]
     idle = {f"gaps under {most} µs": round(sum(gap for gap in gaps if gap < most) / whole, 4) for most in (2, 10, 100)}
-    note(what="busy", share=computing / whole, wall_s=wall, seconds=whole / 1e6, longest_gaps_ms=longest, idle_in=idle)
+    figures = {"seconds": whole / 1e6, "longest_gaps_ms": longest, "idle_in": idle, "pictures_in_a_pass": statistics.mean(rows)}
+    note(what="busy", messages=callers, share=computing / whole, **figures)
+
+
+@contextmanager
+def rows_of(generator: Generator) -> Iterator[list[int]]:
+    """Count the pictures in each pass meanwhile."""
+    advance, rows = generator._advance, list[int]()
+
+    def counted(drawings: Sequence[Drawing]) -> list[Any]:
+        rows.append(len(drawings))
+        return advance(drawings)
+
+    generator._advance = counted  # type: ignore[method-assign]
+    yield rows
+    generator._advance = advance  # type: ignore[method-assign]
 
 
 def seconds(generator: Generator, steps: int) -> float:
@@ -208,8 +235,9 @@ def main() -> None:
         what="alone", seconds={f"{generator.model.name}, {steps}": round(took, 4) for (generator, steps), took in alone.items()}
     )
     for generator in generators:
-        with tried("busy"):
-            busy(generator)
+        for callers in CALLERS:
+            with tried("busy"):
+                busy(generator, callers)
     for load in map(float, os.environ.get("LOADS", ",".join(map(str, LOADS))).split(",")):
         for way in (in_turn, in_batches, ours):
             with tried(way.__name__):
