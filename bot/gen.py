@@ -16,6 +16,7 @@ import threading
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Final
@@ -47,6 +48,7 @@ log: Final = logging.getLogger(__name__)
 PREVIEW_EVERY: Final = 1.0  # seconds
 PREVIEW_SIDE: Final = 384  # pixels
 SIZES: Final = (1, 2, 4, 8)  # pictures in one pass
+WIDE: Final = 1.5  # width by height of a picture that stands for all that have not the usual shape
 WORTHWHILE: Final = 0.96  # a pass with more pictures takes at most so much of the time for each
 LINGER: Final = 10.0  # seconds that the thread on the device stays after the last drawing: the next one is 1 to 4 ms quicker
 ENCODERS: Final = 2  # threads that turn pictures into files
@@ -122,6 +124,8 @@ class Generator:
         request = compose("a fox", model=self.model.name, seed=0)
         try:
             list(self.generate(request))
+            if self._hastened:
+                self._compile_other_shapes()
         except Told:
             raise
         except Exception:  # a compiler that does not know this GPU, say: then people wait longer, but they get their pictures
@@ -131,6 +135,17 @@ class Generator:
             list(self.generate(request))
         if self.device.startswith("cuda"):
             self._measure(request)
+
+    @torch.inference_mode()
+    def _compile_other_shapes(self) -> None:
+        """Compile what serves all but the usual shape: or the first who asks for another waits for half a minute more."""
+        wide = compose("a fox", model=self.model.name, seed=0, aspect_ratio=WIDE)
+        drawing = self._family.drawing(None, wide, 0, None)
+        with suppress(torch.OutOfMemoryError):  # smaller ones may fit
+            self._family.begin(drawing)
+            for count in (1, 2):  # to the compiler, one row is another case than several
+                self._family.predict([drawing] * count)
+            self._family.decode(drawing)
 
     @torch.inference_mode()
     def _measure(self, request: ImageRequest) -> None:

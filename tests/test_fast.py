@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -161,6 +162,36 @@ def test_what_is_compiled_as_a_whole_serves_as_many_as_it_can(
         assert torch.allclose(together(family, prompts, **given)[0], alone[0], atol=1e-2)
         found.append(bool(whole))
     assert found == expected
+
+
+@pytest.mark.parametrize("name", ["sd15", "sdxl-turbo"])
+def test_nothing_is_compiled_while_people_wait_for_another_shape(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A UNet of the usual size is compiled as a whole, which says nothing of others."""
+    monkeypatch.setattr("bot.fast.Graphs", lambda function, *_: function)
+    monkeypatch.setattr("torch.compile", partial(torch.compile, backend="eager"))  # the first half of what the compiler does
+    family, generator = toy(name, monkeypatch), Generator(SKETCH, "cpu")
+    family.model = replace(family.model, width=4 * SIDE, height=4 * SIDE)  # a shape needs some pixels to be another one
+    monkeypatch.setitem(MODELS, name, family.model)
+    monkeypatch.setattr(generator, "model", family.model)
+    monkeypatch.setattr(generator, "_family", family)
+    hasten(family)
+    decode, decoded = family.decoder, list[torch.Size]()
+
+    def decoding(latents: torch.Tensor) -> torch.Tensor:
+        decoded.append(latents.shape[-2:])
+        return decode(latents)
+
+    family.decoder = decoding
+    compiled = torch._dynamo.utils.counters["stats"]
+    before = compiled["unique_graphs"]
+    generator._compile_other_shapes()
+    after = compiled["unique_graphs"]
+    assert after > before
+    assert [height < width for height, width in decoded] == [True]
+    for width, height in ((192, 256), (320, 192), (320, 256)):  # on a CPU, small convolutions are compiled in another way
+        for count in (1, 2, 3):
+            together(family, ["a fox"] * count, width=width, height=height)
+    assert compiled["unique_graphs"] == after
 
 
 class Recorder:
