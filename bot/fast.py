@@ -9,9 +9,11 @@ from __future__ import annotations
 import gc
 import logging
 import statistics
+import time
 from collections import OrderedDict
 from functools import lru_cache, partial
 from importlib.util import find_spec
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final
 
 import torch
@@ -44,6 +46,9 @@ REGIONS: Final = {
 }
 KNOWN: Final = 8  # prompts whose keys and values are kept, 25 MiB each for SDXL
 ROW: Final = 4096  # numbers of a token that a norm reads once and keeps, where the compiler would read more than 1,024 twice
+SPAN: Final = 0.4  # seconds for which something is timed
+LEAST: Final = 5  # calls that are timed, however long they take
+AHEAD: Final = 2  # calls that the GPU has been handed besides the one it is at
 WHOLE: Final = 4.0  # megapixels in a pass, all rows together: larger ones keep a GPU busy however they were compiled
 
 
@@ -254,21 +259,21 @@ class Graphs:
         return result
 
 
-def seconds(call: Callable[[], object], times: int = 3) -> float:
-    """Return how long the GPU takes for something that it was handed while it was at the same: the median of a few times.
+def seconds(call: Callable[[], object], span: float = SPAN) -> float:
+    """Return how long the GPU takes for something, again and again: the median of the later half of so many seconds.
 
-    By itself it would take longer, as a GPU with nothing to do waits for each kernel to be started.
+    Once would tell less. A GPU with nothing to do waits for each kernel to be started, so it is handed the next calls while it
+    is at this one; and one that takes all the power it may lowers its clock, but not at once.
     """
-    found: list[float] = []
-    for _ in range(times):
-        begun, ended = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
+    begun, marks = time.monotonic(), list[torch.cuda.Event]()
+    while len(marks) < LEAST or time.monotonic() - begun < span:
         call()
-        begun.record()
-        call()
-        ended.record()
-        ended.synchronize()
-        found.append(begun.elapsed_time(ended) / 1000)
-    return statistics.median(found)
+        marks.append(torch.cuda.Event(enable_timing=True))  # type: ignore[no-untyped-call]
+        marks[-1].record()
+        marks[-1 - AHEAD if len(marks) > AHEAD else 0].synchronize()
+    marks[-1].synchronize()
+    taken: list[float] = [one.elapsed_time(other) / 1000 for one, other in pairwise(marks)]
+    return statistics.median(taken[len(taken) // 2 :])
 
 
 def rest() -> None:

@@ -289,13 +289,15 @@ def test_what_a_gpu_does_not_bear_is_taken_back(monkeypatch: pytest.MonkeyPatch)
     assert (family.run, family.decoder) == (family.call, family.call_decoder)
 
 
-def test_what_a_gpu_takes_is_timed_without_its_wait_for_the_first_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Here starting takes 2 ms of the processor's time, and computing 5 of the GPU's."""
-    now = {"processor": 0.0, "gpu": 0.0}
+@pytest.mark.parametrize(("span", "calls"), [(1.0, 143), (0.0, 5)], ids=["for a second", "too long to be called often"])
+def test_what_a_gpu_takes_is_timed_under_load(span: float, calls: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Here starting takes 2 ms of the processor's time, and computing 5 of the GPU's, 7 once it is hot."""
+    now, made = {"processor": 0.0, "gpu": 0.0}, list[float]()
 
     def call() -> None:
         now["processor"] += 2
-        now["gpu"] = max(now.values()) + 5
+        made.append(5 if len(made) < min(40, calls // 2) else 7)
+        now["gpu"] = max(now.values()) + made[-1]
 
     class Event:
         def __init__(self, *, enable_timing: bool) -> None:
@@ -311,4 +313,6 @@ def test_what_a_gpu_takes_is_timed_without_its_wait_for_the_first_kernel(monkeyp
             return other.at - self.at
 
     monkeypatch.setattr("torch.cuda.Event", Event)
-    assert seconds(call) == pytest.approx(0.005)
+    monkeypatch.setattr("bot.fast.time.monotonic", lambda: now["processor"] / 1000)
+    assert seconds(call, span) == pytest.approx(0.007)
+    assert len(made) == pytest.approx(calls, rel=0.1)
