@@ -41,7 +41,7 @@ TIMES: Final = int(os.environ.get("TIMES", "12"))
 FP8: Final = "-fp8"
 # TFLOP of all passes, encoders and decoder of one picture at the row's defaults, counted on the architectures (1 MAC = 2 FLOP).
 TFLOP: Final = {
-    "sd15": 2 * 0.0133 + 26 * 1.607 + 2.51,
+    "sd15": 2 * 0.0133 + 26 * 1.566 + 2.51,  # what rows have in common counted once: bot/layers_unet.py
     "sdxl": 0.22 + 25 * 13.52 + 10.47,
     "sdxl-turbo": 0.11 + 4 * 1.589 + 2.51,
     "sd35-medium": 5.04 + 28 * 22.5 + 10.47,
