@@ -11,6 +11,7 @@ import os
 import re
 import shlex
 import sys
+from contextlib import closing
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
@@ -26,7 +27,7 @@ from bot.request import Finished, ImageRequest, Picture, Started, Step
 from bot.styles import STYLES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Generator, Mapping, Sequence
 
     from PIL import Image
 
@@ -84,12 +85,20 @@ def draw(
     for path in paths:
         _see_that_it_can_be_written(path)
     logging.getLogger().setLevel(logging.WARNING)  # the progress bar says it all
-    finished = list(_draw(requests, batch_size, start))
-    pictures = [picture for each in finished for picture in each.pictures]
-    for path, png in zip(paths, _files(pictures), strict=True):
-        _write(path, png, requests[0].seed)
-        typer.echo(path)
-    seconds = sum(each.seconds for each in finished)
+    pictures, seconds = list[Picture](), 0.0
+    written = list[Path]()
+    try:
+        with closing(_draw(requests, batch_size, start)) as drawing:
+            for finished in drawing:  # each is on the disk before the next one begins, whatever becomes of that
+                seconds += finished.seconds
+                for picture in finished.pictures:
+                    pictures.append(picture)
+                    written.append(_write(paths[len(written)], picture.png, requests[0].seed))
+        if len(pictures) > 1:
+            written.append(_write(paths[-1], _png(contact_sheet(pictures)), requests[0].seed))
+    finally:
+        for path in written:  # now that there is no bar any more
+            typer.echo(path)
     say.print(f"{seconds / len(pictures):.2f} s per picture, {seconds:.2f} s in all, seed {requests[0].seed}")
 
 
@@ -275,7 +284,7 @@ def _start(image: Path | None) -> tuple[str | None, bytes | None]:
     return hashlib.sha256(content).hexdigest()[:24], vet(content)
 
 
-def _draw(requests: Sequence[ImageRequest], batch_size: int, start: bytes | None) -> Iterator[Finished]:
+def _draw(requests: Sequence[ImageRequest], batch_size: int, start: bytes | None) -> Generator[Finished, None, None]:
     """Load the model and draw, with a bar that moves at every step."""
     with Progress(TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), console=say, transient=True) as bar:
         task = bar.add_task(f"loading {requests[0].model}", total=None)
@@ -328,22 +337,20 @@ def _see_that_it_can_be_written(path: Path) -> None:
         raise BadRequest(f"{path} cannot be written: {error.strerror}. --output names another place.") from error
 
 
-def _files(pictures: Sequence[Picture]) -> Iterator[bytes]:
-    """Yield the file of each picture, and of a sheet of them where there are several."""
-    yield from (picture.png for picture in pictures)
-    if len(pictures) > 1:
-        buffer = io.BytesIO()
-        contact_sheet(pictures).save(buffer, "PNG")
-        yield buffer.getvalue()
+def _png(image: Image.Image) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG")
+    return buffer.getvalue()
 
 
-def _write(path: Path, png: bytes, seed: int) -> None:
+def _write(path: Path, png: bytes, seed: int) -> Path:
     try:
         path.write_bytes(png)
     except OSError as error:
         raise Told(
             f"{path} was not written: {error.strerror}. With --seed {seed}, the same command draws the same again."
         ) from error
+    return path
 
 
 if __name__ == "__main__":

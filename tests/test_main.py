@@ -24,13 +24,13 @@ from bot import __main__ as cli
 from bot import command, recipe
 from bot.errors import Told
 from bot.models import SKETCH
-from bot.request import ImageRequest, Job, Picture, compose
+from bot.request import Event, ImageRequest, Job, Picture, compose
 from bot.store_local import LocalStore
 from bot.upload import ORIENTATION
 from tests.fakes.generator import QuickGenerator, plain
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Generator, Iterator
 
     from typer.testing import Result
 
@@ -305,6 +305,24 @@ def test_a_disk_that_is_full_by_then_is_told_with_how_to_draw_it_again(here: Pat
     assert str(result.exception) == (
         "fox-2.png was not written: No space left on device. With --seed 7, the same command draws the same again."
     )
+
+
+@pytest.mark.parametrize("failure", [KeyboardInterrupt(), Told("The GPU has gone.")], ids=["Ctrl-C", "an error"])
+def test_what_is_finished_is_kept_whatever_becomes_of_the_rest(
+    failure: BaseException, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Failing(QuickGenerator):
+        def generate(self, request: ImageRequest, **given: Any) -> Generator[Event, None, None]:
+            if self.drawn:
+                raise failure
+            yield from super().generate(request, **given)
+
+    monkeypatch.setitem(sys.modules, "bot.gen", SimpleNamespace(Generator=Failing))
+    result = run("draw", "a {red,blue,grey} fox", "-o", "fox.png", "--seed", "7")
+    assert result.exit_code != 0
+    assert result.stdout == "fox-1.png\n"
+    assert [path.name for path in here.glob("*.png")] == ["fox-1.png"]
+    assert recipe.of(here / "fox-1.png").seed == 7
 
 
 @pytest.mark.usefixtures("here")
