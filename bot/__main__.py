@@ -275,10 +275,11 @@ def _start(image: Path | None) -> tuple[str | None, bytes | None]:
     """Read the picture to start from as chat does; name it by its file, which is the same with every Pillow."""
     if image is None:
         return None, None
-    from bot.upload import vet
+    from bot.upload import LARGEST, vet
 
     try:
-        content = image.read_bytes()
+        with image.open("rb") as file:
+            content = file.read(LARGEST + 1)  # one more shows that it is too large, and some files never end
     except OSError as error:
         raise BadRequest(f"{image} cannot be read: {error.strerror}.") from error
     return hashlib.sha256(content).hexdigest()[:24], vet(content)

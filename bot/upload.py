@@ -59,8 +59,7 @@ async def fetch(
                 content += chunk
                 if head and len(content) >= head:
                     break
-                if len(content) > LARGEST:
-                    raise BadRequest("That picture is too large: {limit} MB is the most.", limit=LARGEST // 10**6)
+                _see_that_it_is_not_too_large(content)
     except (aiohttp.ClientError, OSError) as error:
         raise Busy(type(error).__name__) from None
     return bytes(content)
@@ -75,6 +74,7 @@ def vet(content: bytes) -> bytes:
     """Return a picture as a plain PNG of at most `SIDE` pixels a side: upright, on white, with nothing else in it."""
     from PIL import Image  # the doors open without it
 
+    _see_that_it_is_not_too_large(content)
     try:
         with Image.open(io.BytesIO(content), formats=FORMATS) as image:
             if image.width * image.height > MOST_PIXELS:
@@ -88,6 +88,11 @@ def vet(content: bytes) -> bytes:
     buffer = io.BytesIO()
     Image.alpha_composite(white, upright).convert("RGB").save(buffer, "PNG", compress_level=1)
     return buffer.getvalue()
+
+
+def _see_that_it_is_not_too_large(content: bytes | bytearray) -> None:
+    if len(content) > LARGEST:
+        raise BadRequest("That picture is too large: {limit} MB is the most.", limit=LARGEST // 10**6)
 
 
 def _eight_bits(image: Image.Image) -> Image.Image:

@@ -264,6 +264,7 @@ def test_a_file_to_start_from_that_is_no_picture_is_answered_in_a_sentence() -> 
     Path("text.png").write_text("a fox")
     assert told("draw", "a fox", "--image", "text.png").startswith("That is not a picture that I can read.")
     assert told("draw", "a fox", "--image", "nothing.png") == "nothing.png cannot be read: No such file or directory."
+    assert told("draw", "a fox", "--image", "/dev/zero") == "That picture is too large: 20 MB is the most."
 
 
 @pytest.mark.usefixtures("here")
