@@ -29,7 +29,7 @@ from bot import fast, gen, weights
 from bot.errors import Cancelled
 from bot.models import MODELS, ROWS
 from bot.request import Finished, Step, compose
-from bot.steps import Task
+from bot.steps import SIZES, Task
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -272,7 +272,7 @@ def parts(name: str, generator: gen.Generator) -> None:
         note(model=name, what="one step", **timed(lambda _: family.predict([drawing])))
         (prediction,), colours = family.predict([drawing]), family.colours()
         note(model=name, what="preview", **timed(lambda _: gen._small(family.preview(drawing, prediction, colours).cpu())))
-        for size in (1, 2, 4, 8):
+        for size in SIZES:
             if size in generator._costs(drawing.shape):
                 found = family.predict([drawing] * size)
                 alone = family.predict([drawing])

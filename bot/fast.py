@@ -30,6 +30,7 @@ from transformers import T5EncoderModel
 from bot import layers, layers_conv, layers_dit, layers_time, layers_unet
 from bot.families import Modulated, UNet, ZImage, in_rows
 from bot.family import KEPT
+from bot.steps import SIZES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -168,7 +169,7 @@ def _hasten_unet(family: UNet) -> None:
     guided = family.model.guidance_scale > 1
     each = {1 + guided, 1 + (guided and family.model.guidance_stop >= 1)}  # rows of a picture, at its first steps and its last
     most = WHOLE / (family.model.width * family.model.height / 2**20)
-    sizes = {(size, size * count) for size in (1, 2, 4, 8) for count in each if size * count <= most}  # pictures, and rows
+    sizes = {(size, size * count) for size in SIZES for count in each if size * count <= most}  # pictures, and rows
     all_rows = {rows for _, rows in sizes}
 
     def is_usual(sample: torch.Tensor, rows: int) -> bool:

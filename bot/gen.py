@@ -34,7 +34,7 @@ from bot import fast, png, weights
 from bot.errors import Cancelled, Spoilt, Told, TooLarge
 from bot.families import FAMILIES
 from bot.request import Event, Finished, ImageRequest, Picture, Started, Step, compose
-from bot.steps import Curve, Schedule, Task, padded
+from bot.steps import SIZES, Curve, Schedule, Task, padded
 
 if TYPE_CHECKING:
     from collections import abc
@@ -47,7 +47,6 @@ log: Final = logging.getLogger(__name__)
 
 PREVIEW_EVERY: Final = 1.0  # seconds
 PREVIEW_SIDE: Final = 384  # pixels
-SIZES: Final = (1, 2, 4, 8)  # pictures in one pass
 WIDE: Final = 1.5  # width by height of a picture that stands for all that have not the usual shape
 WORTHWHILE: Final = 0.98  # more pictures in a pass are tried as long as each takes at most so much of the time
 LINGER: Final = 10.0  # seconds that the thread on the device stays after the last drawing: the next one is 1 to 4 ms quicker

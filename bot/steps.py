@@ -31,6 +31,7 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Mapping, Sequence
 
+SIZES: Final = (1, 2, 4, 8)  # rows that a pass may have: few, for each is compiled by itself
 AGEING: Final = 0.5  # seconds of work that one second of waiting makes up for
 NEWCOMERS: Final = 3.0  # how many will come and wait for whatever is under way: more of them, larger batches (bench/LOG.md)
 CROWD: Final = 8  # tasks of one shape: where so many wait, others come before they are done (bench/LOG.md)

@@ -53,7 +53,7 @@ MAP: dict[str, tuple[set[str], set[str]]] = {
     "family": (CORE | {"steps"}, {"torch", "diffusers", "PIL"}),
     "families": (CORE | {"family"}, {"torch", "diffusers", "numpy"}),
     "fast": (
-        {"families", "family", "layers", "layers_conv", "layers_dit", "layers_time", "layers_unet"},
+        {"families", "family", "layers", "layers_conv", "layers_dit", "layers_time", "layers_unet", "steps"},
         {"torch", "transformers"},
     ),
     "weights": (CORE, {"torch", "diffusers", "transformers"}),

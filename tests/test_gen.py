@@ -17,10 +17,10 @@ from PIL import Image
 
 from bot import recipe
 from bot.errors import Cancelled, Spoilt
-from bot.gen import SIZES, SOON, Generator, _Pass, _Task
+from bot.gen import SOON, Generator, _Pass, _Task
 from bot.models import SKETCH
 from bot.request import SEEDS, Finished, ImageRequest, Picture, Started, Step, compose
-from bot.steps import Curve, Row, Task
+from bot.steps import SIZES, Curve, Row, Task
 from tests.conftest import until
 
 if TYPE_CHECKING:
