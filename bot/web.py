@@ -8,7 +8,9 @@ from __future__ import annotations
 import asyncio
 import gc
 import ipaddress
+import json
 import logging
+import re
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
@@ -42,11 +44,13 @@ FORM: Final = "application/x-www-form-urlencoded"
 JSON: Final = "application/json"
 BYTES: Final = "application/octet-stream"
 GARBAGE: Final = 10_000  # new objects between two looks for what can go; Python's own is 700, which answers make in no time
+HOST: Final = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9.-]+)(?::[0-9]{1,5})?", re.IGNORECASE | re.ASCII)
 LOCALE: Final = 35  # characters: what the longest language tag in use has
 
 UNREADABLE: Final = (LookupError, TypeError, ValueError, AttributeError, RecursionError)
 
 T = TypeVar("T")
+Sent = TypeVar("Sent", bound="Asked")
 log: Final = logging.getLogger(__name__)
 
 
@@ -199,15 +203,17 @@ class Pressed(Asked):
     press: str = Field(max_length=100)
 
 
-async def page_imagine(request: Request, typed: Typed) -> Mapping[str, Any]:
+async def page_imagine(request: Request) -> Mapping[str, Any]:
     """Take a command from the page."""
-    there, caller = _sent_by_itself(request), typed.caller()
+    there, typed = _sent_by_itself(request), await _read(request, Typed)
+    caller = typed.caller()
     return await _told(there.imagine(typed.text, caller, typed.options, form=typed.form), caller.language)
 
 
-async def page_press(request: Request, pressed: Pressed) -> Mapping[str, Any]:
+async def page_press(request: Request) -> Mapping[str, Any]:
     """Take a press of a button."""
-    there, caller = _sent_by_itself(request), pressed.caller()
+    there, pressed = _sent_by_itself(request), await _read(request, Pressed)
+    caller = pressed.caller()
     return await _told(there.press(pressed.press, caller), caller.language)
 
 
@@ -224,6 +230,17 @@ async def page_watch(
     """Send what happens to a job, as server-sent events."""
     async for event in _page(request).watch(job_id, texts.language(locale)):
         yield event
+
+
+async def _read(request: Request, kind: type[Sent]) -> Sent:
+    """Read what the page sends, in good time. Half of a surrogate pair, which nobody can send on, becomes a question mark."""
+    _content_type(request, JSON)
+    body = await _body(request)
+    try:
+        said = json.dumps(json.loads(body), ensure_ascii=False)
+        return kind.model_validate_json(said.encode(errors="replace"))
+    except UNREADABLE:
+        raise RequestValidationError([]) from None
 
 
 async def _told(answer: Awaitable[Mapping[str, Any]], language: str) -> Mapping[str, Any]:
@@ -254,7 +271,8 @@ def _from_browser(request: Request) -> AsyncBoltRequest:
 
 def _page(request: Request) -> page.Page:
     """Return the page for whoever called us by an address: a name could be anybody's, who wants to use us as ours."""
-    if not _is_address(request.url.hostname or ""):
+    called = HOST.fullmatch(request.headers.get("host", ""))  # in the place of one it cannot read, Starlette puts our address
+    if not (called and _is_address(called[1].strip("[]").lower())):
         raise HTTPException(HTTPStatus.NOT_FOUND)
     return _on(_parts(request).page)
 

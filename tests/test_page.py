@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 import re
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import aiohttp
 import pytest
@@ -150,24 +152,57 @@ async def test_a_job_that_is_not_there_ends_at_once(browser: aiohttp.ClientSessi
 
 
 @pytest.mark.parametrize(
-    ("body", "kind"),
+    ("body", "kind", "status"),
     [
-        (b'{"text": "a fox", "claim": "claim-0001", "person": "person-0001"}', "text/plain"),  # what a form may send
-        (b'{"text": "a fox"}', "application/json"),
-        (b'{"text": "' + b"x" * 7000 + b'", "claim": "claim-0001", "person": "person-0001"}', "application/json"),
-        (b"not JSON", "application/json"),
-        (b'{"text": "a fox", "claim": "claim-\\ud800-0001", "person": "person-0001"}', "application/json"),
+        (b'{"text": "a fox", "claim": "claim-0001", "person": "person-0001"}', "text/plain", 415),  # what a form may send
+        (b'{"text": "a fox"}', "application/json", 422),
+        (b'{"text": "' + b"x" * 7000 + b'", "claim": "claim-0001", "person": "person-0001"}', "application/json", 422),
+        (b"not JSON", "application/json", 422),
+        (b"\xff", "application/json", 422),
+        (b"[" * 100_000, "application/json", 422),
+        (b"[]", "application/json", 422),
     ],
 )
 async def test_other_sites_and_nonsense_are_refused(
-    body: bytes, kind: str, browser: aiohttp.ClientSession, service: Service
+    body: bytes, kind: str, status: int, browser: aiohttp.ClientSession, service: Service
 ) -> None:
-    async with browser.post(f"{service.url}/page/imagine", data=body, headers={"Content-Type": kind}) as response:
-        assert (response.status, await response.read()) == (422, b"")
+    for door in "imagine", "press":
+        async with browser.post(f"{service.url}/page/{door}", data=body, headers={"Content-Type": kind}) as response:
+            assert (response.status, await response.read() if status == 422 else b"") == (status, b"")
     assert not service.desk_is_busy()
 
 
-@pytest.mark.parametrize("host", ["evil.example", "imagine.example.com:8000"])
+async def test_half_of_a_letter_is_answered_as_any_other(browser: aiohttp.ClientSession, service: Service) -> None:
+    asked = {"claim": "claim-0001", "person": "person-0001", "text": "a fox"}
+    for given, answer in (
+        ({"options": {"model": "\ud800"}}, "There is no model “?” here."),
+        ({"text": "a \udc00fox"}, "a ?fox"),
+    ):
+        async with browser.post(f"{service.url}/page/imagine", json=asked | given) as response:
+            assert response.status == 200
+            assert answer in json.dumps(await response.json(), ensure_ascii=False)
+
+
+async def test_a_body_that_does_not_come_is_not_waited_for(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bot.web._body.__defaults__", (0.05,))
+    host = urlsplit(service.url).netloc
+    reader, writer = await asyncio.open_connection(*host.split(":"))
+    head = f"POST /page/imagine HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{{"
+    writer.write(head.encode())
+    async with asyncio.timeout(10):
+        assert b" 408 " in await reader.readline()
+    writer.close()
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "evil.example",
+        "imagine.example.com:8000",
+        *("imagine.example.com:", "evil.example:99999", "evil.example:x", "evil.example, 127.0.0.1", "a{b.evil.example", ""),
+        *("127.0.0.1.evil.example", "[::1].evil.example", "127.0.0.1@evil.example", "\u0661\u0662\u0667.0.0.1"),
+    ],
+)
 async def test_the_page_is_only_for_those_who_call_this_machine_by_its_address(
     host: str, browser: aiohttp.ClientSession, service: Service
 ) -> None:
