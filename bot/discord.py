@@ -78,7 +78,7 @@ class Discord:
             if interaction["type"] == InteractionType.PING:
                 return {"type": Callback.PONG}
             answer = self.client.receive(interaction)
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise BadRequest("not an interaction: {error}", error=type(error).__name__) from error
         try:
             return await answer.given()
