@@ -38,6 +38,7 @@ app: Final = typer.Typer(
     help="Draw pictures from words: here, in Slack and in Discord.",
 )
 NAME: Final = 180  # bytes of a prompt in the name of a file, which may have 255 on most disks
+CONTROLS: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # all but tabs and line breaks
 HERE: Final = "http://127.0.0.1:8000"  # where `imagine serve` listens
 say: Final = Console(stderr=True, highlight=False)  # what people read; what programs read goes to standard output
 
@@ -48,7 +49,8 @@ def main() -> None:
     try:
         app()
     except Told as told:
-        say.print(str(told), markup=False, emoji=False, soft_wrap=True)  # a path that is broken in two cannot be copied
+        text = CONTROLS.sub("", str(told))  # what it quotes may be meant for the terminal
+        say.print(text, markup=False, emoji=False, soft_wrap=True)  # a path that is broken in two cannot be copied
         sys.exit(2)
 
 
@@ -146,6 +148,9 @@ def serve(
 ) -> None:
     """Run the whole bot on this machine: the chat page, and Slack and Discord where their secrets are set."""
     from bot import local, platforms
+
+    if not host:
+        raise BadRequest("--host needs an address. 127.0.0.1 is for this machine alone, 0.0.0.0 for all that reach it.")
 
     def reached(url: str) -> None:
         say.print(f"Open {url} and type:  /imagine {command.EXAMPLES[0]}")
@@ -264,6 +269,8 @@ def _read(text: str, options: Mapping[str, object]) -> Sequence[ImageRequest]:
     try:
         return command.read_all(text, options=options)
     except command.HelpWanted:
+        if not text.strip():
+            raise BadRequest(f"Say what to draw, for example: {shlex.join(['imagine', 'draw', command.EXAMPLES[0]])}") from None
         raise BadRequest(f"imagine draw --help explains it all. To draw the word: {_literally('help')}") from None
 
 
@@ -305,22 +312,28 @@ def _draw(requests: Sequence[ImageRequest], batch_size: int, start: bytes | None
 
 def _paths(requests: Sequence[ImageRequest], output: Path | None) -> list[Path]:
     """Return a path for each picture, and where there are several one for their sheet, in a folder that exists."""
-    if output and output.suffix.lower() not in {"", ".png"}:
-        raise BadRequest(f"Pictures are PNG files here: name it {output.with_suffix('.png')}.")
-    folder = Path() if output is None else output.parent if output.suffix else output
+    named = output if output and output.suffix and not _is_folder(output) else None
+    if named and named.suffix.lower() != ".png":
+        raise BadRequest(f"Pictures are PNG files here: name it {named.with_suffix('.png')}.")
+    folder = named.parent if named else output or Path()
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise BadRequest(f"Pictures cannot go to {folder}: {error.strerror}.") from error
-    stem, count = _stem(requests[0], output), sum(request.n for request in requests)
+    name, count = named or Path(f"{_stem(requests[0])}.png"), sum(request.n for request in requests)
     if count == 1:
-        return [folder / f"{stem}.png"]
-    return [folder / f"{stem}-{end}.png" for end in (*range(1, count + 1), "sheet")]
+        return [folder / name.name]
+    return [folder / f"{name.stem}-{end}{name.suffix}" for end in (*range(1, count + 1), "sheet")]
 
 
-def _stem(request: ImageRequest, output: Path | None) -> str:
-    if output and output.suffix:
-        return output.stem
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:  # which is told of what is written there
+        return False
+
+
+def _stem(request: ImageRequest) -> str:
     words = "-".join(re.findall(r"\w+", request.prompt.lower())[:6])[:60]
     short = words.encode()[:NAME].decode(errors="ignore")  # a letter that was cut through goes
     return f"{short or 'picture'}-{request.seed}"
@@ -345,9 +358,16 @@ def _png(image: Image.Image) -> bytes:
 
 
 def _write(path: Path, png: bytes, seed: int) -> Path:
+    """Put a picture into its file, whole or not at all: what was there before is gone only when this one is there."""
+    draft = path.with_name(f".imagine-{os.getpid()}.part")
     try:
-        path.write_bytes(png)
+        if path.is_symlink() or (path.exists() and not (path.is_file() and os.access(path.parent, os.W_OK))):
+            path.write_bytes(png)  # a link stays one; and beside some files nothing can be made
+        else:
+            draft.write_bytes(png)
+            draft.replace(path)
     except OSError as error:
+        draft.unlink(missing_ok=True)
         raise Told(
             f"{path} was not written: {error.strerror}. With --seed {seed}, the same command draws the same again."
         ) from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import hashlib
 import io
 import json
@@ -271,7 +272,6 @@ def test_a_file_to_start_from_that_is_no_picture_is_answered_in_a_sentence() -> 
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (("-o", "folder.png"), "folder.png cannot be written: Is a directory. --output names another place."),
         (("-o", "fox.png", "--n", "2"), "fox-sheet.png cannot be written: Is a directory. --output names another place."),
         (("-o", f"{'x' * 300}.png"), f"{'x' * 300}.png cannot be written: File name too long. --output names another place."),
     ],
@@ -280,11 +280,59 @@ def test_a_file_that_cannot_be_written_is_told_before_anything_is_drawn(
     here: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], sentence: str
 ) -> None:
     monkeypatch.setitem(sys.modules, "bot.gen", None)  # who comes as far as drawing fails
-    folders = [here / "folder.png", here / "fox-sheet.png"]
-    for folder in folders:
-        folder.mkdir()
+    (here / "fox-sheet.png").mkdir()
     assert told("draw", "a fox", *arguments) == sentence
-    assert sorted(here.iterdir()) == folders
+    assert list(here.iterdir()) == [here / "fox-sheet.png"]
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize("folder", ["v1.5", "fox.png", "new"])
+def test_a_folder_may_have_any_name(folder: str, here: Path) -> None:
+    if folder != "new":
+        (here / folder).mkdir()
+    assert run("draw", "a fox", "--seed", "7", "-o", folder).stdout == f"{folder}/a-fox-7.png\n"
+
+
+@pytest.mark.usefixtures("quick")
+def test_the_file_that_was_named_is_the_one_that_is_written(here: Path) -> None:
+    (here / "fox.png").write_text("the fox of yesterday")
+    assert run("draw", "a fox", "-o", "fox.PNG").stdout == "fox.PNG\n"
+    assert run("draw", "a fox", "-o", "two.PNG", "--n", "2").stdout.splitlines() == ["two-1.PNG", "two-2.PNG", "two-sheet.PNG"]
+    assert (here / "fox.png").read_text() == "the fox of yesterday"
+
+
+@pytest.mark.usefixtures("quick")
+def test_what_cannot_be_written_leaves_what_was_there(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (here / "fox.png").write_text("the fox of yesterday")
+
+    def full(self: Path, _content: bytes) -> int:
+        self.touch()
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("pathlib.Path.write_bytes", full)
+    assert told("draw", "a fox", "-o", "fox.png").startswith("fox.png was not written: No space left on device.")
+    assert [(path.name, path.read_text()) for path in here.iterdir()] == [("fox.png", "the fox of yesterday")]
+
+
+def test_nothing_that_is_quoted_speaks_to_the_terminal(tmp_path: Path) -> None:
+    ended = python_m_bot(tmp_path, "show", "\x1b]0;owned\x07\x1b[31mx")
+    assert (ended.returncode, "\x1b" in ended.stderr, "\x07" in ended.stderr, "]0;owned" in ended.stderr) == (
+        2,
+        False,
+        False,
+        True,
+    )
+
+
+@pytest.mark.usefixtures("here")
+@pytest.mark.parametrize("arguments", [("draw", ""), ("draw", "  "), ("draw", "--", "")])
+def test_who_says_nothing_is_told_what_to_say(arguments: tuple[str, ...]) -> None:
+    assert told(*arguments) == "Say what to draw, for example: imagine draw 'a red fox in the snow'"
+
+
+@pytest.mark.usefixtures("here")
+def test_a_server_is_not_let_listen_everywhere_by_an_empty_address() -> None:
+    assert told("serve", "--host", "").startswith("--host needs an address.")
 
 
 @pytest.mark.usefixtures("quick")
