@@ -17,7 +17,7 @@ from bot.discord_answers import caller, language, privately, tell
 from bot.discord_buttons import Recall, press_in
 from bot.discord_forms import Draft, draw, open_form, refuse, usual
 from bot.discord_reply import plain
-from bot.errors import BadRequest
+from bot.errors import BadRequest, Told
 from bot.models import MODELS, ROWS
 from bot.request import LEAST_STRENGTH, MAX_PICTURES, PROMPT_LIMIT, SEEDS, UPSCALES, shorten
 from bot.styles import STYLES
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from bot.discord_answers import Interaction
 
+log: Final = logging.getLogger(__name__)
 logging.getLogger("discord.client").setLevel(logging.ERROR)  # it warns that it has no voice, which nobody wants of it
 
 # Of all models that there are: the commands are the same for every deployment, whichever models that offers.
@@ -37,6 +38,7 @@ MOST_GUIDANCE: Final = max(row.max_guidance_scale for row in ROWS.values())
 CHOICES: Final = 25  # that Discord shows
 CHOICE: Final = 100  # characters
 
+OTHER_COMMANDS: Final = Phrase("That command is of another version of me. An admin can put that right with: imagine register")
 OPTIONS: Final = ("n", "ar", "size", "seed", "no", "steps", "guidance", "model", "style", "strength", "upscale", "repeat")
 ANYWHERE: Final = {"guilds": True, "dms": True, "private_channels": True}
 
@@ -188,6 +190,10 @@ class Tree(app_commands.CommandTree[Any]):
 
     async def on_error(self, interaction: Interaction, error: app_commands.AppCommandError, /) -> None:
         """Say what went wrong."""
+        if isinstance(error, app_commands.CommandNotFound | app_commands.CommandSignatureMismatch):
+            log.warning("Discord knows other commands than these: `imagine register` tells it. %s", error)
+            await tell(interaction, Told(OTHER_COMMANDS))
+            return
         await tell(interaction, getattr(error, "original", error))
 
 

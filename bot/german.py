@@ -244,6 +244,9 @@ TEXTS: Final[dict[str, str]] = {
     "That button is of another version of me. Please type your command again.": (
         "Dieser Knopf ist aus einer anderen Version von mir. Bitte gib den Befehl noch einmal ein."
     ),
+    "That command is of another version of me. An admin can put that right with: imagine register": (
+        "Dieser Befehl ist aus einer anderen Version von mir. Wer mich betreibt, bringt das in Ordnung: imagine register"
+    ),
     "Nothing is drawn.": "Es wird nichts gezeichnet.",
     "Deleted.": "Gelöscht.",
     "Draw a picture": "Ein Bild zeichnen",

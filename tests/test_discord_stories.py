@@ -1189,6 +1189,17 @@ async def test_a_button_that_is_not_ours_any_more_is_answered(custom_id: str, ho
     assert "another version of me" in answer.read
 
 
+@pytest.mark.parametrize(("name", "options"), [("imagine-a-film", {"prompt": "a fox"}), ("imagine", {})])
+async def test_a_command_that_is_not_ours_any_more_is_answered(
+    name: str, options: dict[str, str], house: House, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Between an update and `imagine register`, people send what the last version knew."""
+    answer = await house.discord.imagine(house.url, options, name=name)
+    assert "another version of me" in answer.told
+    assert "imagine register" in caplog.text
+    assert "Traceback" not in caplog.text
+
+
 # Progress
 
 
