@@ -21,6 +21,7 @@ PATTERNS: Final = (  # of settings: a name, what its value looks like, and that 
     ("DISCORD_PUBLIC_KEY", "[0-9a-fA-F]{64}", "64 hexadecimal digits"),
     ("DISCORD_APPLICATION_ID", "[0-9]{15,20}", "a number of 15 to 20 digits"),
 )
+SECRETS: Final = (*slack.ENVIRONMENT, *slack.OAUTH, *discord.ENVIRONMENT)
 TIMEOUT: Final = aiohttp.ClientTimeout(total=60, connect=10)  # seconds, for one call of a platform
 
 
@@ -35,6 +36,11 @@ def check(environ: Mapping[str, str]) -> None:
     for name, pattern, what in PATTERNS:
         if (value := environ.get(name)) and not re.fullmatch(pattern, value):
             raise Told(f"{name} must be {what}. It is on your application's General Information page.")
+    for name in SECRETS:
+        if (value := environ.get(name)) and not re.fullmatch(r"[!-~]+", value):  # it could not be sent
+            raise Told(
+                f"{name} has a space, a line break or another odd character in it. Copy it once more, and nothing beside it."
+            )
     for variable, model in named(environ):
         if model not in ROWS:
             raise Told(f"{variable} names “{model}”, which is not a model here. There is: {', '.join(ROWS)}.")

@@ -34,7 +34,7 @@ async def of_server(url: str) -> Sequence[str]:
     text = await _health(url)
     try:
         return _said(url, json.loads(text))
-    except (ValueError, LookupError, TypeError):
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
         raise Told(f"Somebody answers at {url}, but it is not the bot. `--url` takes its bare address.") from None
 
 

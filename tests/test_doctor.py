@@ -14,6 +14,8 @@ import pytest
 from aiohttp import web
 
 from bot import deploy, doctor, platforms, slack
+from bot.doctor import ask
+from bot.doctor import slack as slacks
 from bot.models import DEFAULT
 from tests.conftest import environment, serving
 from tests.fakes.discord_world import Access
@@ -498,6 +500,24 @@ async def test_finds_a_model_that_is_not_loaded(stranger: Patient) -> None:
     async with answering(stranger, model={"name": "sketch", "loaded": False}):
         found = await stranger.findings()
     assert only(found, "The model sketch is not loaded.").ok is False
+
+
+async def test_goes_on_after_an_answer_of_an_odd_shape(stranger: Patient) -> None:
+    async with answering(stranger, seconds=1e10, model="sketch"):  # in three hundred years
+        found = await stranger.findings()
+    assert only(found, f"{stranger.url} is reached, and it is the bot.").ok
+    assert not [finding for finding in found if "not loaded" in finding.what]
+
+
+@pytest.mark.parametrize("date", ["Sun, 22 Nov 99999999999999999999 17:00:00 GMT", "today", ""])
+def test_a_clock_that_shows_no_time_is_not_known(date: str) -> None:
+    answer = ask.Answer(status=200, headers={"date": date}, body=ask._json(b"[" * 100_000), seconds=0)
+    assert ask.clock("its", answer).ok is None
+
+
+def test_a_channel_of_which_slack_says_nothing_can_be_joined() -> None:
+    answer = ask.Answer(status=200, headers={}, body={"ok": True, "channel": None}, seconds=0)
+    assert slacks.in_channel("C1", answer).ok
 
 
 async def test_finds_that_the_bots_clock_is_off(stranger: Patient) -> None:

@@ -372,6 +372,8 @@ async def test_two_servers_do_not_share_a_folder(tmp_path: Path, slack: SlackSer
     [
         ({"DISCORD_PUBLIC_KEY": "abc"}, "DISCORD_PUBLIC_KEY must be 64 hexadecimal digits"),
         ({"DISCORD_APPLICATION_ID": "my app"}, "DISCORD_APPLICATION_ID must be a number"),
+        ({"DISCORD_BOT_TOKEN": "abc\n"}, "DISCORD_BOT_TOKEN has a space, a line break or another odd character in it."),
+        ({"SLACK_SIGNING_SECRET": " ab"}, "SLACK_SIGNING_SECRET has a space"),
         ({"IMAGINE_MODEL": "sdxxl"}, "IMAGINE_MODEL names “sdxxl”, which is not a model here. There is: sketch, sd15,"),
         ({"IMAGINE_MODELS": "sketch, sdxxl"}, "IMAGINE_MODELS names “sdxxl”, which is not a model here."),
     ],

@@ -104,7 +104,7 @@ async def test_where_no_bot_answers_it_says_what_to_do(arguments: tuple[str, ...
 @pytest.mark.parametrize(
     "health",
     [
-        *(b"<html>", b"[]", b'{"ok": true}', b"1", b'{"platforms": 1, "version": 1}', b"Gr\xf6\xdfe"),
+        *(b"<html>", b"[]", b"[" * 100_000, b'{"ok": true}', b"1", b'{"platforms": 1, "version": 1}', b"Gr\xf6\xdfe"),
         *(b'{"platforms": {}, "version": 1, "%s": "x"}' % part for part in (b"model", b"queue")),
         b'{"platforms": {}, "version": 1, "models": 5}',
     ],

@@ -80,7 +80,7 @@ async def ask(setup: Setup, method: str, url: str, **arguments: Any) -> Answer:
 def _json(raw: bytes) -> Any:
     try:
         return json.loads(raw)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
 
 
@@ -88,7 +88,7 @@ def clock(whose: str, answer: Answer) -> Finding:
     """Compare this machine's clock with the one that an answer shows."""
     try:
         ahead = time.time() - parsedate_to_datetime(answer.headers.get("date", "")).timestamp()
-    except ValueError:
+    except (ValueError, OverflowError):
         return unknown(f"{whose} clock was not shown.")
     if abs(ahead) <= SKEW:
         return right(f"This machine's clock agrees with {whose}.")

@@ -47,7 +47,8 @@ async def address(setup: Setup) -> AsyncIterator[Finding]:
     note = " From the internet it cannot be: that is this machine's own address." if setup.is_local else ""
     yield right(f"{setup.url} is reached, and it is the bot.{note}")
     yield clock(f"{setup.url}'s", answer)
-    if (model := answer.fields.get("model")) and not model.get("loaded"):
+    model = answer.fields.get("model")
+    if isinstance(model, dict) and not model.get("loaded"):
         yield wrong(f"The model {model.get('name')} is not loaded.", "Wait a minute; if it stays so, the bot's log says why.")
     for platform in [name for name in PLATFORMS if setup.holds(*setup.needs(name))]:
         if (state := platforms.get(platform.lower(), "off")) == "on":

@@ -49,7 +49,7 @@ def _scopes(header: str | None) -> Iterator[Finding]:
 
 def in_channel(channel: str, answer: Answer) -> Finding:
     """See whether the bot is in a channel, or can get in."""
-    found, error = answer.fields.get("channel", {}), answer.fields.get("error")
+    found, error = answer.fields.get("channel") or {}, answer.fields.get("error")
     invite = "In the channel, type `/invite @imagine`; where the bot is in it already, that changes nothing."
     if error == "missing_scope":
         needed = answer.fields.get("needed")
