@@ -234,9 +234,11 @@ class Desk:
         return say(caller.language, CANCELLING)
 
     async def delete(self, press: Press, caller: Caller, moderator: Moderator) -> Job:
-        """Have a message deleted, and its pictures; the caller's address names the message."""
+        """Have a message deleted, and its pictures, also those still to come; the caller's address names the message."""
         record = await self._soon(self.store.record(press.job_id))
         await self._allow(press, caller, record, moderator)
+        if record and record.outcome is None and not await self._soon(self.store.is_drawn(press.job_id)):
+            await self._for_good(self.store.cancel(press.job_id))
         requests = record.job.requests if record else [compose("?", model=self.model)]  # what is forgotten can be deleted, too
         address = {**caller.reply_to, "target": press.job_id}
         return await self.submit(replace(caller, reply_to=address).job(requests, errand="delete"))

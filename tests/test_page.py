@@ -298,6 +298,17 @@ async def test_what_is_deleted_is_gone_for_all(browser: aiohttp.ClientSession, s
     assert list(service.folder.glob("pictures/*")) == []
 
 
+async def test_what_is_deleted_while_it_is_drawn_is_not_drawn_on(browser: aiohttp.ClientSession, service: Service) -> None:
+    service.generator.holds = {1}
+    answer = await say(browser, service, "a red fox")
+    await until(lambda: not service.generator.gate.is_set())
+    delete = {"press": f"imagine:delete:{answer['job']}:0:page"}
+    assert await press(browser, service, delete) == {"deleted": "Deleted."}
+    await until(lambda: not service.desk_is_busy())
+    assert service.generator.drawn == []
+    assert list(service.folder.glob("pictures/*")) == []
+
+
 async def test_the_form_has_everything_filled_in_and_draws_it(browser: aiohttp.ClientSession, service: Service) -> None:
     typed = "a \\{red fox} --no blur --ar 3:2 --steps 5 --seed 7 --n 2 --style oil"
     last = await drawn(browser, service, typed)
