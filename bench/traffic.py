@@ -210,8 +210,10 @@ def rows_of(generator: Generator) -> Iterator[list[int]]:
         return advance(drawings)
 
     generator._advance = counted  # type: ignore[method-assign]
-    yield rows
-    generator._advance = advance  # type: ignore[method-assign]
+    try:
+        yield rows
+    finally:
+        generator._advance = advance  # type: ignore[method-assign]
 
 
 def seconds(generator: Generator, steps: int) -> float:
