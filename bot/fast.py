@@ -48,7 +48,7 @@ REGIONS: Final = {
 KNOWN: Final = 8  # prompts whose keys and values are kept, 25 MiB each for SDXL
 ROW: Final = 4096  # numbers of a token that a norm reads once and keeps, where the compiler would read more than 1,024 twice
 SPAN: Final = 0.4  # seconds for which something is timed
-LEAST: Final = 5  # calls that are timed, however long they take
+LEAST: Final = 5  # calls, however long they take
 AHEAD: Final = 2  # calls that the GPU has been handed besides the one it is at
 WHOLE: Final = 4.0  # megapixels in a pass, all rows together: larger ones keep a GPU busy however they were compiled
 

@@ -38,7 +38,7 @@ from bot.steps import SIZES, Curve, Schedule, Task, padded
 
 if TYPE_CHECKING:
     from collections import abc
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from bot.family import Drawing, Family, Shape
     from bot.models import Model
@@ -124,7 +124,7 @@ class Generator:
         try:
             list(self.generate(request))
             if self._hastened:
-                self._compile_other_shapes()
+                self._apart(self._compile_other_shapes)
         except Told:
             raise
         except Exception:  # a compiler that does not know this GPU, say: then people wait longer, but they get their pictures
@@ -133,7 +133,11 @@ class Generator:
                 fast.slow(self._family)
             list(self.generate(request))
         if self.device.startswith("cuda"):
-            self._measure(request)
+            self._apart(self._measure, request)
+
+    def _apart(self, work: Callable[..., None], *given: object) -> None:
+        """Do something with what the compiler was told, which torch keeps for each thread and context by itself."""
+        self._context.copy().run(work, *given)
 
     @torch.inference_mode()
     def _compile_other_shapes(self) -> None:
@@ -142,9 +146,9 @@ class Generator:
         drawing = self._family.drawing(None, wide, 0, None)
         with suppress(torch.OutOfMemoryError):  # smaller ones may fit
             self._family.begin(drawing)
-            for count in (1, 2):  # to the compiler, one row is another case than several
-                self._family.predict([drawing] * count)
+            self._family.predict([drawing])
             self._family.decode(drawing)
+            self._family.predict([drawing] * 2)  # to the compiler, one row is another case than several
 
     @torch.inference_mode()
     def _measure(self, request: ImageRequest) -> None:
@@ -192,7 +196,7 @@ class Generator:
         with self._turn:
             self._arrived.append(task)
             if self._worker is None:
-                work, name = partial(self._context.copy().run, self._work), f"draw-{self.model.name}"
+                work, name = partial(self._apart, self._work), f"draw-{self.model.name}"
                 self._worker = threading.Thread(target=work, name=name, daemon=True)
                 self._worker.start()
             self._turn.notify_all()

@@ -24,10 +24,12 @@ from bot.steps import SIZES, Curve, Row, Task
 from tests.conftest import until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
+
+    from bot.family import Drawing
 
 # diffusers' scheduler hands numpy a tensor in a way that numpy 2 warns of.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword:DeprecationWarning")
@@ -306,7 +308,7 @@ def test_what_it_takes_to_choose_a_pass_is_part_of_what_it_takes_to_hand_it_over
     [((6.0, 4.5, 4.2, 4.1), 8), ((6.0, 4.6, 4.55, 3.0), 2), ((30.0, 31.0, 1.0, 1.0), 1)],
     ids=["all gain, eight not much", "four gain too little", "nothing gains"],
 )
-def test_as_many_may_go_at_once_as_were_measured_to_gain_anything(
+def test_as_many_may_go_at_once_as_were_measured_to_gain_enough(
     each: tuple[float, ...], most: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     generator = Generator(SKETCH, "cpu")
@@ -315,6 +317,39 @@ def test_as_many_may_go_at_once_as_were_measured_to_gain_anything(
     generator._measure(small())
     shape = generator._family.drawing(None, small(), 0, None).shape
     assert max(generator._costs(shape)) == most
+
+
+@pytest.mark.parametrize("hastened", [True, False], ids=["made faster", "as it is"])
+@pytest.mark.parametrize("fits", [True, False], ids=["two fit", "two do not fit"])
+def test_what_is_made_faster_is_warm_for_other_shapes_too(hastened: bool, fits: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With what the compiler was told where the model was loaded, whoever calls."""
+    with compiler.patch(recompile_limit=77):
+        generator = Generator(SKETCH, "cpu")
+    family, done, slowed = generator._family, list[tuple[str, bool, int]](), list[Any]()
+    predict, decode = family.predict, family.decode
+
+    def predicting(drawings: Sequence[Drawing]) -> Any:
+        done.append(("predict", _is_wide(drawings[0]), compiler.recompile_limit))
+        if len(drawings) > 1 and not fits:
+            raise torch.OutOfMemoryError
+        return predict(drawings)
+
+    def decoding(drawing: Drawing) -> Any:
+        done.append(("decode", _is_wide(drawing), compiler.recompile_limit))
+        return decode(drawing)
+
+    monkeypatch.setattr(generator, "_hastened", hastened)
+    monkeypatch.setattr(family, "predict", predicting)
+    monkeypatch.setattr(family, "decode", decoding)
+    monkeypatch.setattr("bot.fast.slow", slowed.append)
+    generator.warm()
+    assert {limit for *_, limit in done} == {77}
+    assert [what for what, wide, _ in done if wide] == (["predict", "decode", "predict"] if hastened else [])
+    assert not slowed
+
+
+def _is_wide(drawing: Drawing) -> bool:
+    return bool(drawing.shape.width > drawing.shape.height)
 
 
 @pytest.mark.parametrize("hastened", [True, False], ids=["made faster", "as it is"])
