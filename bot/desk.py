@@ -225,19 +225,23 @@ class Desk:
     async def cancel(self, press: Press, caller: Caller, moderator: Moderator) -> str:
         """Stop a job that waits or is drawn; return what to say."""
         record = await self._soon(self.store.record(press.job_id))
-        if record is None or record.outcome is not None:
-            raise Told(TOO_LATE)
-        if await self._soon(self.store.is_drawn(press.job_id)):  # and on its way
+        if not await self._is_under_way(record):
             raise Told(TOO_LATE)
         await self._allow(press, caller, record, moderator)
         await self._for_good(self.store.cancel(press.job_id))
         return say(caller.language, CANCELLING)
 
+    async def _is_under_way(self, record: Record | None) -> bool:
+        """Say whether a job's pictures are still to come: not where they are there, and on their way."""
+        if record is None or record.outcome is not None:
+            return False
+        return not await self._soon(self.store.is_drawn(record.job.id))
+
     async def delete(self, press: Press, caller: Caller, moderator: Moderator) -> Job:
         """Have a message deleted, and its pictures, also those still to come; the caller's address names the message."""
         record = await self._soon(self.store.record(press.job_id))
         await self._allow(press, caller, record, moderator)
-        if record and record.outcome is None and not await self._soon(self.store.is_drawn(press.job_id)):
+        if await self._is_under_way(record):
             await self._for_good(self.store.cancel(press.job_id))
         requests = record.job.requests if record else [compose("?", model=self.model)]  # what is forgotten can be deleted, too
         address = {**caller.reply_to, "target": press.job_id}
