@@ -179,9 +179,8 @@ class Family:
         vae = self.pipeline.vae
         latents = self._unpack(drawing.latents, drawing.shape)
         whole = torch.isfinite(latents).all()
-        latents = (
-            self._unscale(latents).to(self.vae_dtype).contiguous()
-        )  # after a picture to start from, they are in another order
+        # After a picture to start from they are in another order, for which the decoder would be compiled anew.
+        latents = self._unscale(latents).to(self.vae_dtype).contiguous()
         vae.use_tiling = drawing.shape.width * drawing.shape.height > TILED
         image = self._checked((self.call_decoder if vae.use_tiling else self.decoder)(latents))
         image = ((image[0].float() * 0.5 + 0.5).clamp(0, 1) * 255).round().to(torch.uint8)

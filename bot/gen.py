@@ -124,7 +124,7 @@ class Generator:
         try:
             list(self.generate(request))
             if self._hastened:
-                self._apart(self._compile_other_shapes)
+                self._as_loaded(self._compile_other_shapes)
         except Told:
             raise
         except Exception:  # a compiler that does not know this GPU, say: then people wait longer, but they get their pictures
@@ -133,10 +133,10 @@ class Generator:
                 fast.slow(self._family)
             list(self.generate(request))
         if self.device.startswith("cuda"):
-            self._apart(self._measure, request)
+            self._as_loaded(self._measure, request)
 
-    def _apart(self, work: Callable[..., None], *given: object) -> None:
-        """Do something with what the compiler was told, which torch keeps for each thread and context by itself."""
+    def _as_loaded(self, work: Callable[..., None], *given: object) -> None:
+        """Do something with what the compiler was told at loading, which torch keeps for each thread and context by itself."""
         self._context.copy().run(work, *given)
 
     @torch.inference_mode()
@@ -196,7 +196,7 @@ class Generator:
         with self._turn:
             self._arrived.append(task)
             if self._worker is None:
-                work, name = partial(self._apart, self._work), f"draw-{self.model.name}"
+                work, name = partial(self._as_loaded, self._work), f"draw-{self.model.name}"
                 self._worker = threading.Thread(target=work, name=name, daemon=True)
                 self._worker.start()
             self._turn.notify_all()
