@@ -22,7 +22,7 @@ from typing import Any, Final
 from bot import choices
 from bot.errors import BadRequest, Told
 from bot.models import DEFAULT, MODELS
-from bot.request import MAX_PICTURES, PROMPT_LIMIT, SEEDS, ImageRequest, at_most, canonical, compose, fresh_seed
+from bot.request import MAX_PICTURES, PROMPT_LIMIT, SEEDS, ImageRequest, at_most, canonical, compose, fresh_seed, mended
 from bot.styles import STYLES, split
 from bot.texts import ENGLISH, Phrase, say
 
@@ -56,12 +56,12 @@ def read_all(
     `--repeat`.
     Raises `BadRequest` or `HelpWanted`; the message is for the person.
     """
-    text = _mended(text)
+    text = mended(text)
     at_most(Phrase("The command"), len(text), LONGEST)
     prompt, given = _scan(unpasted(text), model)
     for name, value in (options or {}).items():
         if value is not None:
-            _set(given, name, _mended(str(value)))
+            _set(given, name, mended(str(value)))
     if not prompt and not given:
         raise HelpWanted(model)
     if "aspect_ratio" in given and "width" in given:
@@ -346,11 +346,6 @@ def _flag(word: str) -> re.Match[str] | None:
 def has_flag(text: str) -> bool:
     """Return whether a flag is written out in a text, with both of its hyphens."""
     return any(word.startswith("--") and begins_flag(word) for word in text.split())
-
-
-def _mended(text: str) -> str:
-    """Put a question mark in the place of half a surrogate pair: nobody could be answered with that."""
-    return text.encode("utf-8", "replace").decode()
 
 
 def _set(given: dict[str, Any], name: str, value: str) -> None:

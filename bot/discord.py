@@ -23,6 +23,7 @@ from bot.discord_forms import Again, form
 from bot.discord_http import API_URL, Callback, Client, InteractionType, sent
 from bot.discord_reply import Reply
 from bot.errors import BadRequest, Stranger, Unsure
+from bot.request import mended_json
 from bot.texts import language
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ class Discord:
     async def answer(self, body: bytes) -> dict[str, Any] | None:
         """Answer a verified interaction; None is one that Discord has had its answer to. Raises `BadRequest` for none."""
         try:
-            interaction = json.loads(_whole(body))
+            interaction = json.loads(mended_json(body))
             if interaction["type"] == InteractionType.PING:
                 return {"type": Callback.PONG}
             answer = self.client.receive(interaction)
@@ -97,13 +98,6 @@ class Discord:
         """Put our commands to Discord in place of all it knew; return how many it knows now."""
         await self.tree.set_translator(Translator())
         return len(await sent(self.tree.sync()))
-
-
-def _whole(body: bytes) -> bytes:
-    """Repair what JSON can write and nobody can send on: half of a surrogate pair becomes a question mark."""
-    if b"\\u" not in body:
-        return body
-    return json.dumps(json.loads(body), ensure_ascii=False).encode(errors="replace")
 
 
 def _too_late(locale: str) -> dict[str, Any]:

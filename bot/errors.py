@@ -16,8 +16,12 @@ ImagineError
 """
 
 from collections.abc import Mapping
+from typing import Final
 
 from bot.texts import ENGLISH, Phrase, say
+
+# What Python raises of something that has another shape than it should.
+UNREADABLE: Final = (LookupError, TypeError, ValueError, AttributeError, RecursionError)
 
 
 class ImagineError(Exception):

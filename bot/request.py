@@ -326,10 +326,21 @@ class Finished:
 Event = Queued | Waking | Started | Step | Finished
 
 
+def mended(text: str) -> str:
+    """Put a question mark in the place of half a surrogate pair, which JSON can write and nobody can send on."""
+    return text.encode("utf-8", "replace").decode("utf-8")
+
+
+def mended_json(body: bytes) -> bytes:
+    """Mend all texts in a JSON body. Raises `ValueError` or `RecursionError` for what cannot be read."""
+    if b"\\u" not in body:
+        return body
+    return mended(json.dumps(json.loads(body), ensure_ascii=False)).encode()
+
+
 def canonical(text: str) -> str:
     """Fold spaces and line breaks, drop what cannot be seen or would reorder the text, repair broken Unicode."""
-    text = text.encode("utf-8", "replace").decode("utf-8")  # half of a surrogate pair becomes "?"
-    kept = (character for character in text if character.isspace() or not _invisible(character))
+    kept = (character for character in mended(text) if character.isspace() or not _invisible(character))
     return unicodedata.normalize("NFC", " ".join("".join(kept).split()))
 
 

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 import aiohttp
 
-from bot.errors import Told
+from bot.errors import UNREADABLE, Told
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -34,7 +34,7 @@ async def of_server(url: str) -> Sequence[str]:
     text = await _health(url)
     try:
         return _said(url, json.loads(text))
-    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+    except UNREADABLE:
         raise Told(f"Somebody answers at {url}, but it is not the bot. `--url` takes its bare address.") from None
 
 

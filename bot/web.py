@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import gc
 import ipaddress
-import json
 import logging
 import re
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Mapping
@@ -29,8 +28,8 @@ from slack_bolt.adapter.starlette.async_handler import to_async_bolt_request, to
 from bot import __version__, command, deadline, page, texts, upload
 from bot.desk import Caller
 from bot.discord import Discord
-from bot.errors import BadRequest, Stranger, Told
-from bot.request import JOB_ID, MAX_PICTURES
+from bot.errors import UNREADABLE, BadRequest, Stranger, Told
+from bot.request import JOB_ID, MAX_PICTURES, mended_json
 from bot.slack import Slack
 from bot.slack_install import INSTALL, REDIRECT, Installing
 
@@ -46,8 +45,6 @@ BYTES: Final = "application/octet-stream"
 GARBAGE: Final = 10_000  # new objects between two looks for what can go; Python's own is 700, which answers make in no time
 HOST: Final = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9.-]+)(?::[0-9]{1,5})?", re.IGNORECASE | re.ASCII)
 LOCALE: Final = 35  # characters: what the longest language tag in use has
-
-UNREADABLE: Final = (LookupError, TypeError, ValueError, AttributeError, RecursionError)
 
 T = TypeVar("T")
 Sent = TypeVar("Sent", bound="Asked")
@@ -233,12 +230,11 @@ async def page_watch(
 
 
 async def _read(request: Request, kind: type[Sent]) -> Sent:
-    """Read what the page sends, in good time. Half of a surrogate pair, which nobody can send on, becomes a question mark."""
+    """Read what the page sends, in good time."""
     _content_type(request, JSON)
     body = await _body(request)
     try:
-        said = json.dumps(json.loads(body), ensure_ascii=False)
-        return kind.model_validate_json(said.encode(errors="replace"))
+        return kind.model_validate_json(mended_json(body))
     except UNREADABLE:
         raise RequestValidationError([]) from None
 
