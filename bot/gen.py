@@ -147,7 +147,7 @@ class Generator:
         with suppress(torch.OutOfMemoryError):  # smaller ones may fit
             self._family.begin(drawing)
             self._family.predict([drawing])
-            self._family.decode(drawing)
+            self._family.decode(replace(drawing))  # a copy, for it loses what steps want
             self._family.predict([drawing] * 2)  # to the compiler, one row is another case than several
 
     @torch.inference_mode()

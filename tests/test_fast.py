@@ -165,13 +165,16 @@ def test_what_is_compiled_as_a_whole_serves_as_many_as_it_can(
     assert found == expected
 
 
-@pytest.mark.parametrize("name", ["sd15", "sdxl-turbo"])
-def test_nothing_is_compiled_while_people_wait_for_another_shape(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("name", "side"), [("sd15", 256), ("sdxl-turbo", 256), ("sd35-medium", 128), ("flux-dev", 128), ("z-image-turbo", 128)]
+)
+def test_nothing_is_compiled_while_people_wait_for_another_shape(name: str, side: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """A UNet of the usual size is compiled as a whole, which says nothing of others."""
     monkeypatch.setattr("bot.fast.Graphs", lambda function, *_: function)
     monkeypatch.setattr("torch.compile", partial(torch.compile, backend="eager"))  # the first half of what the compiler does
     family, generator = toy(name, monkeypatch), Generator(SKETCH, "cpu")
-    family.model = replace(family.model, width=4 * SIDE, height=4 * SIDE)  # a shape needs some pixels to be another one
+    multiple = min(side // 4, family.model.multiple)  # a shape needs some pixels to be another one
+    family.model = replace(family.model, width=side, height=side, multiple=multiple)
     monkeypatch.setitem(MODELS, name, family.model)
     monkeypatch.setattr(generator, "model", family.model)
     monkeypatch.setattr(generator, "_family", family)
@@ -189,9 +192,9 @@ def test_nothing_is_compiled_while_people_wait_for_another_shape(name: str, monk
     after = compiled["unique_graphs"]
     assert after > before
     assert [height < width for height, width in decoded] == [True]
-    for width, height in ((192, 256), (320, 192), (320, 256)):  # on a CPU, small convolutions are compiled in another way
+    for width, height in ((3, 4), (5, 3), (5, 4)):  # on a CPU, small convolutions are compiled in another way
         for count in (1, 2, 3):
-            together(family, ["a fox"] * count, width=width, height=height)
+            together(family, ["a fox"] * count, width=width * side // 4, height=height * side // 4)
     assert compiled["unique_graphs"] == after
 
 
