@@ -108,9 +108,23 @@ def _hasten_network(family: Family, blocks: Sequence[torch.nn.Module]) -> None:
     if isinstance(family, ZImage):
         _hasten_z_image(family)
         return
-    family.run = Graphs(family.call)
+    family.run = Graphs(_in_company(family))
     if isinstance(family, Modulated):
         _hasten_telling(family, blocks)
+
+
+def _in_company(family: Family) -> Callable[..., torch.Tensor]:
+    """Call the network of a guided model with two rows at least: one, if guidance is 1, would be compiled for half a minute."""
+    model = family.model
+    if not model.guided or model.guidance_scale <= 1 or model.guidance_stop < 1:
+        return family.call
+
+    def call(**inputs: torch.Tensor) -> torch.Tensor:
+        if len(inputs["encoder_hidden_states"]) > 1:
+            return family.call(**inputs)
+        return family.call(**{name: torch.cat([value, value]) for name, value in inputs.items()})[:1]
+
+    return call
 
 
 def _hasten_telling(family: Modulated, blocks: Sequence[torch.nn.Module]) -> None:
@@ -178,10 +192,11 @@ def _hasten_unet(family: UNet) -> None:
     known = lru_cache(KNOWN)(Graphs(partial(layers.known, layers.attend(family.network))))
     stacked = lru_cache(1)(lambda *words: torch.cat([known(row) for row in words]))
     family.told = lambda sample, *words: stacked(*words) if is_usual(sample, len(words)) else family.call_told(sample, *words)
+    blocks = _in_company(family)
 
     def run(**inputs: torch.Tensor) -> torch.Tensor:
         is_whole = is_usual(inputs["sample"], len(inputs["encoder_hidden_states"]))
-        return (whole if is_whole else family.call)(**inputs)
+        return (whole if is_whole else blocks)(**inputs)
 
     graphs = Graphs(run)  # where nothing is shared, two rows are two rows: of one guided picture, or of two that are not
     family.run = graphs if shares else lambda **inputs: graphs(**in_rows(inputs, "sample", "timestep"))

@@ -131,6 +131,7 @@ PATHS: list[tuple[str, dict[str, Any], list[bool]]] = [
     ("sd15", {"guidance_scale": 1.0}, [False, False]),
     ("sdxl", {}, [True, True]),
     ("sdxl", {"guidance_scale": 1.0}, [False, True]),
+    ("sd35-medium", {"guidance_scale": 1.0}, [False, False]),
 ]
 
 
@@ -169,7 +170,7 @@ def test_what_is_compiled_as_a_whole_serves_as_many_as_it_can(
     ("name", "side"), [("sd15", 256), ("sdxl-turbo", 256), ("sd35-medium", 128), ("flux-dev", 128), ("z-image-turbo", 128)]
 )
 def test_nothing_is_compiled_while_people_wait_for_another_shape(name: str, side: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A UNet of the usual size is compiled as a whole, which says nothing of others."""
+    """A UNet of the usual size is compiled as a whole, which says nothing of others; nor does guidance of a way without it."""
     monkeypatch.setattr("bot.fast.Graphs", lambda function, *_: function)
     monkeypatch.setattr("torch.compile", partial(torch.compile, backend="eager"))  # the first half of what the compiler does
     family, generator = toy(name, monkeypatch), Generator(SKETCH, "cpu")
@@ -195,6 +196,8 @@ def test_nothing_is_compiled_while_people_wait_for_another_shape(name: str, side
     for width, height in ((3, 4), (5, 3), (5, 4)):  # on a CPU, small convolutions are compiled in another way
         for count in (1, 2, 3):
             together(family, ["a fox"] * count, width=width * side // 4, height=height * side // 4)
+    for count in (1, 2):
+        together(family, ["a fox"] * count, width=5 * side // 4, height=side, guidance_scale=0)
     assert compiled["unique_graphs"] == after
 
 
