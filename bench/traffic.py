@@ -10,6 +10,10 @@ what can be drawn one picture after the other. The same messages at the same mom
 With several models (`python -m bench.traffic sd15 sdxl`) each message is for one of them by chance, and all share the GPU. They
 do so nowhere else: deployed, each model has GPUs of its own.
 The time of a message is from when it came to when its last picture's file was there.
+
+LOADS and SECONDS_EACH ask for other loads and longer ones, WAYS for some of the ways only. For ten minutes of two ways, which
+would take twenty, give each a process and a GPU of one computer: EACH, the seconds that a picture takes by itself, is then what
+loads refer to in both, in place of what each process measures, so that the same messages come at the same moments.
 """
 
 from __future__ import annotations
@@ -64,7 +68,7 @@ def messages(load: float, alone: Mapping[tuple[Generator, int], float], seed: in
     """Return what comes within the time of one measurement, at a load, if a picture alone takes so many seconds."""
     chance = random.Random(seed)  # noqa: S311  chance that can be repeated
     generators = [*dict.fromkeys(generator for generator, _ in alone)]
-    each = statistics.mean(sum(share * alone[generator, steps] for steps, share in STEPS) for generator in generators)
+    each = float(os.environ.get("EACH", "0")) or mean(alone)
     work = each * sum(share * count for count, share in PICTURES)
     found: list[Message] = []
     now = 0.0
@@ -72,6 +76,12 @@ def messages(load: float, alone: Mapping[tuple[Generator, int], float], seed: in
         (steps,), (count,) = (chance.choices(*zip(*table, strict=True)) for table in (STEPS, PICTURES))
         found.append(Message(now, chance.choice(generators), steps, count, 10 * len(found), count))
     return found
+
+
+def mean(alone: Mapping[tuple[Generator, int], float]) -> float:
+    """Return how long a picture takes by itself, on average."""
+    share = {steps: share / len({generator for generator, _ in alone}) for steps, share in STEPS}
+    return sum(share[steps] * took for (_, steps), took in alone.items())
 
 
 def in_turn(come: list[Message]) -> Callable[[Message], None]:
@@ -233,15 +243,16 @@ def main() -> None:
             drawn(generator, 0, {"n": count, "num_inference_steps": 2}, side_by_side=count)
         note(model=generator.model.name, what="a pass, ms", by_work=passes(generator))
     alone = {(generator, steps): seconds(generator, steps) for generator in generators for steps, _ in STEPS}
-    note(
-        what="alone", seconds={f"{generator.model.name}, {steps}": round(took, 4) for (generator, steps), took in alone.items()}
-    )
+    seconds_alone = {f"{generator.model.name}, {steps}": round(took, 4) for (generator, steps), took in alone.items()}
+    note(what="alone", seconds=seconds_alone, mean=mean(alone))
     for generator in generators:
         for callers in CALLERS:
             with tried("busy"):
                 busy(generator, callers)
+    asked = os.environ.get("WAYS", "in_turn,in_batches,ours").split(",")
+    ways = [way for way in (in_turn, in_batches, ours) if way.__name__ in asked]
     for load in map(float, os.environ.get("LOADS", ",".join(map(str, LOADS))).split(",")):
-        for way in (in_turn, in_batches, ours):
+        for way in ways:
             with tried(way.__name__):
                 note(what=way.__name__, load=load, **run(way, messages(load, alone)))
     if torch.cuda.is_available():
