@@ -22,7 +22,7 @@ from bot.discord_commands import Translator, Tree
 from bot.discord_forms import Again, form
 from bot.discord_http import API_URL, Callback, Client, InteractionType, sent
 from bot.discord_reply import Reply
-from bot.errors import BadRequest, Stranger, Unsure
+from bot.errors import UNREADABLE, BadRequest, Stranger, Unsure
 from bot.request import mended_json
 from bot.texts import language
 
@@ -79,7 +79,7 @@ class Discord:
             if interaction["type"] == InteractionType.PING:
                 return {"type": Callback.PONG}
             answer = self.client.receive(interaction)
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        except UNREADABLE as error:
             raise BadRequest("not an interaction: {error}", error=type(error).__name__) from error
         try:
             return await answer.given()
