@@ -90,6 +90,7 @@ class Family:
         self.network = getattr(pipeline, self.part)
         # A model of diffusers looks through all its layers whenever it is asked: milliseconds, and nobody else can use Python.
         self.dtype, self.vae_dtype = self.network.dtype, pipeline.vae.dtype
+        self._tiles = pipeline.vae.use_tiling  # always, where there is little memory
         self.run: Callable[..., torch.Tensor] = self.call
         self.decoder: Callable[[torch.Tensor], torch.Tensor] = self.call_decoder
         self.words = lru_cache(KEPT)(self._read)  # texts come again and again, the empty one most of all
@@ -181,7 +182,7 @@ class Family:
         whole = torch.isfinite(latents).all()
         # After a picture to start from they are in another order, for which the decoder would be compiled anew.
         latents = self._unscale(latents).to(self.vae_dtype).contiguous()
-        vae.use_tiling = drawing.shape.width * drawing.shape.height > TILED
+        vae.use_tiling = self._tiles or drawing.shape.width * drawing.shape.height > TILED
         image = self._checked((self.call_decoder if vae.use_tiling else self.decoder)(latents))
         image = ((image[0].float() * 0.5 + 0.5).clamp(0, 1) * 255).round().to(torch.uint8)
         return image.permute(1, 2, 0).contiguous(), whole
@@ -266,7 +267,7 @@ class Family:
 
     def _encode(self, image: Image.Image, generator: torch.Generator) -> torch.Tensor:
         pixels = self.pipeline.image_processor.preprocess(image).to(self.device)
-        self.pipeline.vae.use_tiling = image.width * image.height > TILED
+        self.pipeline.vae.use_tiling = self._tiles or image.width * image.height > TILED
         return self._scale(self._latents(pixels, generator)).to(self.latent_dtype or self.dtype)
 
     def _latents(self, pixels: torch.Tensor, generator: torch.Generator | None) -> torch.Tensor:

@@ -130,12 +130,23 @@ def _place(pipeline: Any, model: Model, device: str, memory: float) -> None:
     largest = max(_size(part) for part in pipeline.components.values())
     if memory >= largest + ROOM:
         pipeline.enable_model_cpu_offload(device=device)
+        _close_ring(pipeline)
     else:
         cpu, gpu = torch.device("cpu"), torch.device(device)
         pipeline.enable_group_offload(gpu, cpu, offload_type="leaf_level")  # layer by layer: slow, and better than nothing
     pipeline.vae.enable_slicing()
     pipeline.vae.enable_tiling()
     log.info("%s needs %g GiB and has %.1f: its parts take turns", model.name, model.vram, memory)
+
+
+def _close_ring(pipeline: Any) -> None:
+    """Have what comes first send the largest network away: each part sends away only the one that it follows.
+
+    A pipeline itself clears the GPU after each picture. Here somebody may cancel in the middle, or come while others are drawn.
+    """
+    network = getattr(pipeline, "unet", None) or pipeline.transformer
+    hooks = pipeline._all_hooks  # noqa: SLF001  there is no other way to them
+    hooks[0].hook.prev_module_hook = next(hook for hook in hooks if hook.model is network)
 
 
 def memory_of(device: str) -> float:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 import torch
+from accelerate.hooks import CpuOffload  # type: ignore[import-untyped]
 from PIL import Image
 
 from bot.errors import Told, TooLarge
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 SIDE = 64  # pixels
 EVERY = pytest.mark.parametrize("name", ROWS)
+LARGE = pytest.mark.parametrize("name", sorted(ROWS.keys() - {"sketch"}))  # which take turns where there is little memory
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +46,8 @@ def toy(name: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Model:
 
 
 def draw(generator: Generator, batch_size: int = 1, **given: Any) -> tuple[Picture, ...]:
-    request = compose("a red fox", model=generator.model.name, **({"seed": 7, "num_inference_steps": 2} | given))
+    asked: dict[str, Any] = {"prompt": "a red fox", "seed": 7, "num_inference_steps": 2} | given
+    request = compose(model=generator.model.name, **asked)
     *events, finished = generator.generate(request, batch_size=batch_size)
     assert isinstance(finished, Finished)
     steps = [event for event in events if isinstance(event, Step)]
@@ -134,6 +137,43 @@ def test_networks_that_take_turns_in_little_memory_draw_the_same(toy: Model, mem
     lean = Generator(toy, "cpu", memory)
     for ours, theirs in zip(draw(lean, n=2), draw(Generator(toy, "cpu"), n=2), strict=True):
         assert np.abs(pixels(ours) - pixels(theirs)).max() <= 1
+
+
+@LARGE
+def test_networks_take_turns_after_a_cancel_too(toy: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Or the encoders of the next prompt come beside the largest network, and for both there is no room."""
+    present, beside = set[torch.nn.Module](), list[bool]()
+
+    def come(hook: CpuOffload, module: torch.nn.Module, *given: Any, **named: Any) -> tuple[Any, Any]:
+        if hook.prev_module_hook is not None:
+            hook.prev_module_hook.offload()
+        present.add(module)
+        if module in encoders:
+            beside.append(generator._family.network in present)
+        return given, named
+
+    def go(_: CpuOffload, module: torch.nn.Module) -> torch.nn.Module:
+        present.discard(module)
+        return module
+
+    monkeypatch.setattr(CpuOffload, "pre_forward", come)
+    monkeypatch.setattr(CpuOffload, "init_hook", go)
+    generator = Generator(toy, "cpu", ROOM + 0.5)
+    encoders = [part for name, part in generator._pipeline.components.items() if name.startswith("text_encoder")]
+    events = generator.generate(compose("a red fox", model=toy.name, seed=7, num_inference_steps=4))
+    assert any(isinstance(event, Step) for event in events)
+    events.close()
+    assert generator._family.network in present
+    assert draw(generator, prompt="a blue whale")
+    assert len(beside) >= 2 * len([each for each in encoders if each is not None])
+    assert not any(beside)
+
+
+@LARGE
+def test_where_there_is_little_memory_all_pictures_are_decoded_in_tiles(toy: Model) -> None:
+    generator = Generator(toy, "cpu", ROOM + 0.5)
+    draw(generator)
+    assert generator._pipeline.vae.use_tiling
 
 
 def pixels(picture: Picture) -> NDArray[np.float64]:
