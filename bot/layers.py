@@ -234,6 +234,7 @@ class Fp8Linear(torch.nn.Module):
         return found.reshape(*given.shape[:-1], -1)
 
 
+@torch.no_grad()  # or what is small remembers the large that it was made of
 def quantize(blocks: Iterable[torch.nn.Module]) -> None:
     """Put the large linear layers of blocks into eight bits: not those that work on one row, which gain nothing."""
     for block in blocks:

@@ -34,6 +34,16 @@ def test_only_large_layers_of_blocks_that_see_every_pixel_go_into_eight_bits(mon
     assert not [name for name in small if "norm" in name or "embed" in name]
 
 
+def test_what_is_in_eight_bits_does_not_hold_what_it_was_made_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Weights that are loaded could learn, so whatever is made of them remembers how."""
+    monkeypatch.setattr("bot.layers.FP8_SIDE", 32)
+    block = torch.nn.Sequential(torch.nn.Linear(64, 32))
+    assert block[0].weight.requires_grad
+    quantize([block])
+    assert isinstance(block[0], Fp8Linear)
+    assert [tensor.grad_fn for tensor in (*block.buffers(), *block.parameters())] == [None] * 3
+
+
 @torch.inference_mode()
 @pytest.mark.parametrize("shape", [(2, 64, 6, 10), (1, 64, 33)])
 def test_a_norm_over_pixels_first_is_the_usual_one(shape: tuple[int, ...]) -> None:
