@@ -298,7 +298,7 @@ def _draw(requests: Sequence[ImageRequest], batch_size: int, start: bytes | None
         task = bar.add_task(f"loading {requests[0].model}", total=None)
         from bot.gen import Generator  # torch and diffusers take seconds to import
 
-        generator = Generator(MODELS[requests[0].model])
+        generator = Generator(MODELS[requests[0].model], hasten=False)  # for a few pictures that takes longer than it saves
         for request in requests:
             for event in generator.generate(request, batch_size=batch_size, image=start):
                 match event:

@@ -116,16 +116,25 @@ def _work(pipe: Connection, model: Model) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):  # meant for the doors, which then end this process
         signal.signal(number, signal.SIG_IGN)
     os.nice(POLITE)
-    from bot.gen import Generator  # torch and diffusers take seconds to import, and the doors need neither
-
     with suppress(EOFError, BrokenPipeError):  # nobody is there any more
         try:
-            generator = Generator(model)
+            generator = _ready(model)
         except Told as told:
             pipe.send(_Over(told))
         else:
             pipe.send(_Over())
             _heed(pipe, generator)
+
+
+def _ready(model: Model) -> Generator:
+    """Load a model; for a GPU, also compile what makes it fast there, or take that back where it does not work."""
+    from bot.gen import Generator  # torch and diffusers take seconds to import, and the doors need neither
+
+    generator = Generator(model)
+    if generator.hastened:
+        with suppress(Told):  # too large to warm up with: smaller pictures may do
+            generator.warm()
+    return generator
 
 
 def _heed(pipe: Connection, generator: Generator) -> None:

@@ -89,15 +89,18 @@ class Generator:
     to the byte whoever else draws; on a GPU pictures share passes where that pays, and then differ by rounding.
     """
 
-    def __init__(self, model: Model, device: str | None = None, memory: float | None = None) -> None:
-        """Load the weights; `device` defaults to the fastest there is, and `memory` to the GiB that it has."""
+    def __init__(self, model: Model, device: str | None = None, memory: float | None = None, *, hasten: bool = True) -> None:
+        """Load the weights; `device` defaults to the fastest there is, and `memory` to the GiB that it has.
+
+        To be made faster for a GPU takes minutes, in `warm` or at the first pictures: that pays for about a hundred of them.
+        """
         self.model = model
         self.device = device or _fastest()
         memory = weights.memory_of(self.device) if memory is None else memory
         self._pipeline = weights.load(model, self.device, memory)
         self._family: Family = FAMILIES[model.pipeline](self._pipeline, model, self.device)
-        self._hastened = self.device.startswith("cuda") and memory >= model.vram
-        if self._hastened:
+        self.hastened = hasten and self.device.startswith("cuda") and memory >= model.vram
+        if self.hastened:
             fast.hasten(self._family)
         self._curve = Curve()
         self._full = 0.0  # the work in the largest pass that pays, as `warm` measured; without that, everybody goes alone
@@ -123,13 +126,13 @@ class Generator:
         request = compose("a fox", model=self.model.name, seed=0)
         try:
             list(self.generate(request))
-            if self._hastened:
+            if self.hastened:
                 self._as_loaded(self._compile_other_shapes)
         except Told:
             raise
         except Exception:  # a compiler that does not know this GPU, say: then people wait longer, but they get their pictures
             log.exception("%s is not compiled on this %s", self.model.name, self.device)
-            if self._hastened:  # or it would take away what lets its parts take turns
+            if self.hastened:  # or it would take away what lets its parts take turns
                 fast.slow(self._family)
             list(self.generate(request))
         if self.device.startswith("cuda"):

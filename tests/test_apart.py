@@ -7,15 +7,17 @@ import multiprocessing
 import os
 import shutil
 import signal
+import sys
 import threading
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, cast
 
 import pytest
 
-from bot.apart import Apart, _draw
+from bot.apart import Apart, _draw, _ready
 from bot.command import read
-from bot.errors import Cancelled, Told
+from bot.errors import Cancelled, Told, TooLarge
 from bot.gen import Generator
 from bot.models import SKETCH
 from bot.request import Finished, Started, Step
@@ -44,6 +46,25 @@ def finished(generator: Apart | Generator) -> Finished:
 
 def test_draws_the_same_picture_as_the_generator_itself(apart: Apart) -> None:
     assert finished(apart).pictures == finished(Generator(SKETCH)).pictures
+
+
+@pytest.mark.parametrize("hastened", [True, False], ids=["on a GPU", "elsewhere"])
+@pytest.mark.parametrize("fails", [None, TooLarge()], ids=["", "too large"])
+def test_on_a_gpu_everything_is_compiled_before_the_first_picture(
+    hastened: bool, fails: Exception | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Warming also takes back what a GPU does not bear."""
+    warmed: list[bool] = []
+
+    def warm() -> None:
+        warmed.append(True)
+        if fails:
+            raise fails
+
+    loaded = SimpleNamespace(hastened=hastened, warm=warm)
+    monkeypatch.setitem(sys.modules, "bot.gen", SimpleNamespace(Generator=lambda _: loaded))
+    assert cast("object", _ready(SKETCH)) is loaded
+    assert warmed == [True] * hastened
 
 
 def without_preview(event: Event) -> Event:

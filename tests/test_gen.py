@@ -338,7 +338,7 @@ def test_what_is_made_faster_is_warm_for_other_shapes_too(hastened: bool, fits: 
         done.append(("decode", _is_wide(drawing), compiler.recompile_limit))
         return decode(drawing)
 
-    monkeypatch.setattr(generator, "_hastened", hastened)
+    monkeypatch.setattr(generator, "hastened", hastened)
     monkeypatch.setattr(family, "predict", predicting)
     monkeypatch.setattr(family, "decode", decoding)
     monkeypatch.setattr("bot.fast.slow", slowed.append)
@@ -365,7 +365,7 @@ def test_what_fails_while_warming_is_taken_back_if_there_is_something_to_take_ba
             raise failures.pop()
         return predict(drawings)
 
-    monkeypatch.setattr(generator, "_hastened", hastened)
+    monkeypatch.setattr(generator, "hastened", hastened)
     monkeypatch.setattr(generator._family, "predict", fail)
     monkeypatch.setattr("bot.fast.slow", slowed.append)
     generator.warm()

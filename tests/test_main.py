@@ -24,7 +24,7 @@ from typer.testing import CliRunner
 from bot import __main__ as cli
 from bot import command, recipe
 from bot.errors import Told
-from bot.models import SKETCH
+from bot.models import SKETCH, Model
 from bot.request import Event, ImageRequest, Job, Picture, compose
 from bot.store_local import LocalStore
 from bot.upload import ORIENTATION
@@ -233,6 +233,20 @@ def test_what_cannot_be_drawn_is_answered_in_a_sentence(arguments: tuple[str, ..
     assert told(*arguments) == sentence
 
 
+@pytest.mark.usefixtures("here")
+def test_nothing_is_compiled_for_a_few_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would take longer than it saves."""
+    made: list[QuickGenerator] = []
+
+    def make(model: Model, **given: Any) -> QuickGenerator:
+        made.append(QuickGenerator(model, **given))
+        return made[-1]
+
+    monkeypatch.setitem(sys.modules, "bot.gen", SimpleNamespace(Generator=make))
+    assert run("draw", "a fox").exit_code == 0
+    assert [generator.hastened for generator in made] == [False]
+
+
 @pytest.mark.usefixtures("quick")
 def test_nothing_is_made_for_what_cannot_be_drawn(here: Path) -> None:
     told("draw", "a fox", "--steps", "99", "-o", "folder/fox.png")
@@ -247,7 +261,7 @@ def test_a_folder_that_cannot_be_made_is_told_before_anything_is_drawn(here: Pat
 
 def test_a_picture_to_start_from_is_taken_as_in_chat_and_named_by_its_file(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     generator = QuickGenerator(SKETCH)
-    monkeypatch.setitem(sys.modules, "bot.gen", SimpleNamespace(Generator=lambda _: generator))
+    monkeypatch.setitem(sys.modules, "bot.gen", SimpleNamespace(Generator=lambda *_, **__: generator))
     turned = Image.Exif()
     turned[ORIENTATION] = 6
     Image.new("RGBA", (64, 32), (200, 30, 30, 0)).save("fox.webp", exif=turned)

@@ -27,8 +27,8 @@ class QuickGenerator:
     `previews` do, one after the other; `started_from` are the pictures that drawings began with.
     """
 
-    def __init__(self, model: Model) -> None:
-        self.model = model
+    def __init__(self, model: Model, *, hasten: bool = True) -> None:
+        self.model, self.hastened = model, hasten
         self.gate = threading.Event()
         self.gate.set()
         self.holds: set[int] = set()
