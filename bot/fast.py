@@ -147,7 +147,8 @@ def _hasten_decoder(family: Family) -> None:
     if _has_triton(family):
         layers_conv.even_decoder(decoder)
     layers.decode(decoder)
-    decoder.forward = torch.compile(decoder.forward, fullgraph=True, dynamic=True)
+    compiled: Any = torch.compile(decoder.forward, fullgraph=True, dynamic=True)
+    decoder.forward = lambda latents, *more: compiled(latents.contiguous(), *more)  # a tile of a large picture is not
     family.decoder = Graphs(_decoder(family))
 
 

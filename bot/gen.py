@@ -48,6 +48,7 @@ log: Final = logging.getLogger(__name__)
 PREVIEW_EVERY: Final = 1.0  # seconds
 PREVIEW_SIDE: Final = 384  # pixels
 WIDE: Final = 1.5  # width by height of a picture that stands for all that have not the usual shape
+LONG: Final = "fox " * 40  # more words than most prompts
 WORTHWHILE: Final = 0.98  # more pictures in a pass are tried as long as each takes at most so much of the time
 LINGER: Final = 10.0  # seconds that the thread on the device stays after the last drawing: the next one is 1 to 4 ms quicker
 ENCODERS: Final = 2  # threads that turn pictures into files
@@ -146,12 +147,18 @@ class Generator:
     def _compile_other_shapes(self) -> None:
         """Compile what serves all but the usual shape: or the first who asks for another waits for half a minute more."""
         wide = compose("a fox", model=self.model.name, seed=0, aspect_ratio=WIDE)
-        drawing = self._family.drawing(None, wide, 0, None)
+        drawing, longer = (self._family.drawing(None, replace(wide, prompt=words), 0, None) for words in (wide.prompt, LONG))
         with suppress(torch.OutOfMemoryError):  # smaller ones may fit
-            self._family.begin(drawing)
+            for each in drawing, longer:
+                self._family.begin(each)
             self._family.predict([drawing])
             self._family.decode(replace(drawing))  # a copy, for it loses what steps want
             self._family.predict([drawing] * 2)  # to the compiler, one row is another case than several
+            self._family.predict([drawing, longer])  # and words of several lengths, where they are not all filled up to one
+            if self.model.guidance_stop < 1:
+                freed = replace(drawing, shape=drawing.shape._replace(guided=False))
+                self._family.predict([freed])
+                self._family.predict([freed] * 2)
 
     @torch.inference_mode()
     def _measure(self, request: ImageRequest) -> None:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from bot.family import Drawing, Family
 
 SIDE = 64  # pixels
+LONGER = "a red fox in the snow and a blue whale in the sea and a green bird in the sky, all of them asleep under one moon"
 GELUS = 5e-3  # of the largest number: there are two kinds of GELU, and on a CPU the quick one is the other
 
 
@@ -195,7 +196,7 @@ def test_nothing_is_compiled_while_people_wait_for_another_shape(name: str, side
     assert [height < width for height, width in decoded] == [True]
     for width, height in ((3, 4), (5, 3), (5, 4)):  # on a CPU, small convolutions are compiled in another way
         for count in (1, 2, 3):
-            together(family, ["a fox"] * count, width=width * side // 4, height=height * side // 4)
+            together(family, ["a fox", LONGER, "a hen"][:count], width=width * side // 4, height=height * side // 4)
     for count in (1, 2):
         together(family, ["a fox"] * count, width=5 * side // 4, height=side, guidance_scale=0)
     assert compiled["unique_graphs"] == after
@@ -218,6 +219,30 @@ def test_a_picture_to_start_from_is_decoded_by_what_is_compiled_already(monkeypa
         family.begin(drawing)
         family.decode(drawing)
     assert (drawing.latents.is_contiguous(), seen) == (False, [True])
+
+
+@pytest.mark.parametrize("name", ["flux-dev", "z-image-turbo"])
+def test_tiles_of_a_large_picture_are_decoded_by_what_is_compiled_already(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are cut out of it, and so have gaps between their rows: to the compiler that is another case."""
+    seen: list[bool] = []
+
+    def compiled(function: Callable[..., Any], **_: Any) -> Callable[..., Any]:
+        def call(*args: Any, **given: Any) -> Any:
+            if getattr(function, "__self__", None) is family.pipeline.vae.decoder:
+                seen.append(args[0].is_contiguous())
+            return function(*args, **given)
+
+        return call
+
+    monkeypatch.setattr("bot.fast.Graphs", lambda function, *_: function)
+    monkeypatch.setattr("torch.compile", compiled)
+    monkeypatch.setattr("bot.family.TILED", 0)
+    family = toy(name, monkeypatch)
+    family.pipeline.vae.tile_latent_min_size = 4
+    hasten(family)
+    drawn(family, name)
+    assert len(seen) > 1
+    assert all(seen)
 
 
 class Recorder:

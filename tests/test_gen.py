@@ -7,6 +7,7 @@ import io
 import math
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from PIL import Image
 from bot import recipe
 from bot.errors import Cancelled, Spoilt
 from bot.gen import SOON, Generator, _Pass, _Task
-from bot.models import SKETCH
+from bot.models import MODELS, SKETCH
 from bot.request import SEEDS, Finished, ImageRequest, Picture, Started, Step, compose
 from bot.steps import SIZES, Curve, Row, Task
 from tests.conftest import until
@@ -344,8 +345,26 @@ def test_what_is_made_faster_is_warm_for_other_shapes_too(hastened: bool, fits: 
     monkeypatch.setattr("bot.fast.slow", slowed.append)
     generator.warm()
     assert {limit for *_, limit in done} == {77}
-    assert [what for what, wide, _ in done if wide] == (["predict", "decode", "predict"] if hastened else [])
+    assert [what for what, wide, _ in done if wide] == ["predict", "decode", "predict", *["predict"] * fits] * hastened
     assert not slowed
+
+
+@pytest.mark.parametrize(("stop", "expected"), [(1.0, {True}), (0.5, {True, False})])
+def test_what_draws_its_last_steps_without_guidance_is_warm_for_those(
+    stop: float, expected: set[bool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = replace(SKETCH, guidance_scale=2.0, guidance_stop=stop)
+    monkeypatch.setitem(MODELS, model.name, model)
+    generator, guided = Generator(model, "cpu"), set[bool]()
+    predict = generator._family.predict
+
+    def predicting(drawings: Sequence[Drawing]) -> Any:
+        guided.add(drawings[0].shape.guided)
+        return predict(drawings)
+
+    monkeypatch.setattr(generator._family, "predict", predicting)
+    generator._compile_other_shapes()
+    assert guided == expected
 
 
 def _is_wide(drawing: Drawing) -> bool:
