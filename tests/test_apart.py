@@ -145,6 +145,15 @@ def test_a_process_that_is_killed_is_an_error_and_then_replaced(apart: Apart) ->
     assert finished(apart).pictures
 
 
+def test_a_process_that_nobody_listens_to_any_more_ends_in_the_middle_of_a_step() -> None:
+    generator = Apart(SKETCH)
+    events = generator.generate(read("a red fox --size 512x512 --steps 50"))
+    assert [next(events), next(events)]
+    generator._pipe.close()
+    generator._process.join(30)
+    assert generator._process.exitcode == 0
+
+
 def test_draws_at_a_lower_priority_than_the_doors(apart: Apart) -> None:
     assert apart._process.pid
     assert os.getpriority(os.PRIO_PROCESS, apart._process.pid) > os.getpriority(os.PRIO_PROCESS, 0)
