@@ -308,14 +308,18 @@ def shown(name: str, generator: gen.Generator) -> None:
 
 
 def recompiled(name: str, row: Model, generator: gen.Generator) -> None:
-    """Note how long the first picture of another shape takes, and of other steps: nothing is to be compiled for them."""
-    graphs = torch._dynamo.utils.counters["stats"]["unique_graphs"]
-    for given in (
+    """Note how long the first picture of another shape takes, and of other ways: nothing is to be compiled for them."""
+    ways: list[dict[str, Any]] = [
         {"aspect_ratio": 1.5},
         {"aspect_ratio": 2 / 3},
         {"num_inference_steps": 3},
         {"width": row.min_side, "height": row.min_side},
-    ):
+        {"upscale": 2},
+    ]
+    if row.guided and row.guidance_scale > 1:
+        ways.append({"guidance_scale": 1.0})
+    graphs = torch._dynamo.utils.counters["stats"]["unique_graphs"]
+    for given in ways:
         begun = time.perf_counter()
         draw(generator, 3, **given)
         first = time.perf_counter() - begun
