@@ -93,6 +93,7 @@ class Family:
         self._tiles = pipeline.vae.use_tiling  # always, where there is little memory
         self.run: Callable[..., torch.Tensor] = self.call
         self.decoder: Callable[[torch.Tensor], torch.Tensor] = self.call_decoder
+        self.kept: list[Any] = []  # what has been put in, if it holds memory of which it can let go
         self.words = lru_cache(KEPT)(self._read)  # texts come again and again, the empty one most of all
         self.places = lru_cache(KEPT)(self._places)
         self.begun = lru_cache(KEPT)(self._begun)
@@ -102,6 +103,11 @@ class Family:
             sys.modules[type(pipeline.scheduler).__module__].__dict__["randn_tensor"] = _drawn
         self._beside = ThreadPoolExecutor(1, "noise")  # it takes a processor milliseconds, in which the words can be read
         self.stacked = lru_cache(COMPANIES)(lambda *rows: torch.cat(rows))  # the same at every step, until the company changes
+
+    def forget(self) -> bool:
+        """Let go of memory that is held to be quicker next time; return whether there was any."""
+        found = [each.forget() for each in self.kept]
+        return any(found)
 
     # Before the first step
 

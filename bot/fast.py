@@ -108,9 +108,15 @@ def _hasten_network(family: Family, blocks: Sequence[torch.nn.Module]) -> None:
     if isinstance(family, ZImage):
         _hasten_z_image(family)
         return
-    family.run = Graphs(_in_company(family))
+    family.run = _recorded(family, _in_company(family))
     if isinstance(family, Modulated):
         _hasten_telling(family, blocks)
+
+
+def _recorded(family: Family, function: Callable[..., Any]) -> Any:
+    graphs = Graphs(function)
+    family.kept.append(graphs)
+    return graphs
 
 
 def _in_company(family: Family) -> Callable[..., torch.Tensor]:
@@ -130,16 +136,16 @@ def _in_company(family: Family) -> Callable[..., torch.Tensor]:
 def _hasten_telling(family: Modulated, blocks: Sequence[torch.nn.Module]) -> None:
     """Foretell the usual number of steps by a graph; others come and go, and recording stops everybody for a moment."""
     tell = layers_time.foretell(family.network, blocks)
-    graph, usual = Graphs(tell), family.model.num_inference_steps
+    graph, usual = _recorded(family, tell), family.model.num_inference_steps
     family.tell = lambda times, *given: (graph if len(times) == usual else tell)(times, *given)
 
 
 def _hasten_encoders(family: Family) -> None:
     for name, part in family.pipeline.components.items():
         if name.startswith("text_encoder") and type(part).__name__.startswith(("CLIP", "Qwen")):
-            part.forward = Graphs(part.forward)
+            part.forward = _recorded(family, part.forward)
         elif isinstance(part, T5EncoderModel) and part.dtype is not torch.float16:
-            part.forward = Graphs(layers.t5(part))
+            part.forward = _recorded(family, layers.t5(part))
 
 
 def _hasten_decoder(family: Family) -> None:
@@ -149,12 +155,13 @@ def _hasten_decoder(family: Family) -> None:
     layers.decode(decoder)
     compiled: Any = torch.compile(decoder.forward, fullgraph=True, dynamic=True)
     decoder.forward = lambda latents, *more: compiled(latents.contiguous(), *more)  # a tile of a large picture is not
-    family.decoder = Graphs(_decoder(family))
+    family.decoder = _recorded(family, _decoder(family))
 
 
 def slow(family: Family) -> None:
     """Take back what `hasten` did, for a GPU that does not bear it."""
     family.run, family.decoder = family.call, family.call_decoder
+    family.kept.clear()
     if isinstance(family, UNet | ZImage):
         family.told = family.call_told
     if isinstance(family, Modulated):
@@ -190,7 +197,7 @@ def _hasten_unet(family: UNet) -> None:
     def is_usual(sample: torch.Tensor, rows: int) -> bool:
         return sample.shape[-2:] == usual and ((len(sample), rows) in sizes if shares else rows in all_rows)
 
-    known = lru_cache(KNOWN)(Graphs(partial(layers.known, layers.attend(family.network))))
+    known = lru_cache(KNOWN)(_recorded(family, partial(layers.known, layers.attend(family.network))))
     stacked = lru_cache(1)(lambda *words: torch.cat([known(row) for row in words]))
     family.told = lambda sample, *words: stacked(*words) if is_usual(sample, len(words)) else family.call_told(sample, *words)
     blocks = _in_company(family)
@@ -199,7 +206,9 @@ def _hasten_unet(family: UNet) -> None:
         is_whole = is_usual(inputs["sample"], len(inputs["encoder_hidden_states"]))
         return (whole if is_whole else blocks)(**inputs)
 
-    graphs = Graphs(run)  # where nothing is shared, two rows are two rows: of one guided picture, or of two that are not
+    graphs = _recorded(
+        family, run
+    )  # where nothing is shared, two rows are two rows: of one guided picture, or of two that are not
     family.run = graphs if shares else lambda **inputs: graphs(**in_rows(inputs, "sample", "timestep"))
 
 
@@ -209,7 +218,7 @@ def _hasten_z_image(family: ZImage) -> None:
     There would be too many such graphs, and several rows keep a GPU busy for longer than it takes to start their kernels.
     """
     family.told = lru_cache(KEPT)(layers_dit.refine(family.network))
-    graphs = Graphs(family.call)
+    graphs = _recorded(family, family.call)
     family.run = lambda **inputs: (graphs if len({*map(len, inputs["words"])}) == 1 else family.call)(**inputs)
 
 
@@ -254,6 +263,13 @@ class Graphs:
         last[:] = flat
         graph.replay()
         return tree_map(_copy, output)
+
+    def forget(self) -> bool:
+        """Let go of all that was recorded, and of its memory; return whether there was any."""
+        had = bool(self._graphs)
+        self._graphs.clear()
+        self._pool = None
+        return had
 
     def _record(self, key: Any, flat: list[Any], layout: Any) -> Any:
         inputs = [value.clone() if torch.is_tensor(value) else value for value in flat]

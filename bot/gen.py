@@ -19,7 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from bot import heap
 
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from bot.models import Model
 
 log: Final = logging.getLogger(__name__)
+T = TypeVar("T")
 
 PREVIEW_EVERY: Final = 1.0  # seconds
 PREVIEW_SIDE: Final = 384  # pixels
@@ -337,7 +338,8 @@ class Generator:
         shape, now = drawings[0].shape, time.monotonic()
         size = padded(self._schedule.costs(shape), len(drawings))
         try:
-            predictions = self._family.predict([*drawings, *[drawings[-1]] * (size - len(drawings))])
+            rows = [*drawings, *[drawings[-1]] * (size - len(drawings))]
+            predictions = self._with_room(partial(self._family.predict, rows))
         except Exception as error:  # noqa: BLE001  it is raised again where the events are read
             if len(drawings) == 1:
                 self._fail(drawings[0].task, error)
@@ -356,6 +358,16 @@ class Generator:
         pictures = [found for drawing in drawings if self._schedule.stepped(drawing) for found in self._decode(drawing)]
         takes = self._curve.seconds(size * shape.work) if self._full else 0.0
         return [_Pass(drawings, previews, pictures, self._mark(), takes)]
+
+    def _with_room(self, work: Callable[[], T]) -> T:
+        """Do something on the device; where that does not fit, let go of what only makes it quicker, and do it once more."""
+        try:
+            return work()
+        except torch.OutOfMemoryError:
+            if not self._family.forget():
+                raise
+        torch.cuda.empty_cache()  # what was let go of is in pieces
+        return work()
 
     def _step(self, drawing: Drawing, prediction: torch.Tensor) -> bool:
         """Take a step with one drawing; return whether that worked."""
@@ -380,7 +392,7 @@ class Generator:
     def _decode(self, drawing: Drawing) -> list[tuple[Drawing, torch.Tensor, torch.Tensor]]:
         """Begin to bring a picture back from the device; none if that fails."""
         try:
-            image, whole = self._family.decode(drawing)
+            image, whole = self._with_room(partial(self._family.decode, drawing))
         except Exception as error:  # noqa: BLE001  it is raised again where the events are read
             self._fail(drawing.task, error)
             return []

@@ -245,6 +245,21 @@ def test_tiles_of_a_large_picture_are_decoded_by_what_is_compiled_already(name: 
     assert all(seen)
 
 
+@pytest.mark.parametrize("name", ["sd15", "sd35-medium", "z-image-turbo"])
+def test_what_is_recorded_can_be_let_go_of(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It holds memory, more with every shape."""
+    monkeypatch.setattr("torch.compile", lambda function, **_: function)
+    family = toy(name, monkeypatch)
+    hasten(family)
+    assert len(family.kept) > 2  # the network, the decoder, and what reads words
+    for recorded in family.kept:
+        recorded._graphs["a shape"] = "what was recorded"
+    assert [family.forget(), family.forget()] == [True, False]
+    assert not any(recorded._graphs for recorded in family.kept)
+    slow(family)
+    assert not family.kept
+
+
 class Recorder:
     """Is called in the place of CUDA graphs, and notes what would be recorded."""
 

@@ -349,6 +349,26 @@ def test_what_is_made_faster_is_warm_for_other_shapes_too(hastened: bool, fits: 
     assert not slowed
 
 
+@pytest.mark.parametrize("what", ["predict", "decode"])
+def test_what_only_makes_it_quicker_makes_room_before_anything_is_refused(what: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    generator = Generator(SKETCH, "cpu")
+    expected, work, held = draw(generator, small(n=2)), getattr(generator._family, what), ["a graph"]
+
+    class Held:
+        def forget(self) -> bool:
+            return bool(held and held.pop())
+
+    def crowded(given: Any) -> Any:
+        if held:
+            raise torch.OutOfMemoryError
+        return work(given)
+
+    generator._family.kept.append(Held())
+    monkeypatch.setattr(generator._family, what, crowded)
+    assert draw(generator, small(n=2)) == expected
+    assert not held
+
+
 @pytest.mark.parametrize(("stop", "expected"), [(1.0, {True}), (0.5, {True, False})])
 def test_what_draws_its_last_steps_without_guidance_is_warm_for_those(
     stop: float, expected: set[bool], monkeypatch: pytest.MonkeyPatch
