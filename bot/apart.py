@@ -124,7 +124,6 @@ def _work(pipe: Connection, model: Model) -> None:
         else:
             pipe.send(_Over())
             _heed(pipe, generator)
-    os._exit(0)  # at once: Python would take its leave first, and abort where torch is in the middle of a step
 
 
 def _ready(model: Model) -> Generator:

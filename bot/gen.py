@@ -7,6 +7,7 @@ pictures into files meanwhile.
 
 from __future__ import annotations
 
+import atexit
 import contextvars
 import io
 import logging
@@ -20,6 +21,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Final, TypeVar
+from weakref import WeakSet
 
 from bot import heap
 
@@ -51,6 +53,7 @@ PREVIEW_SIDE: Final = 384  # pixels
 WIDE: Final = 1.5  # width by height of a picture that stands for all that have not the usual shape
 LONG: Final = "fox " * 40  # more words than most prompts
 WORTHWHILE: Final = 0.98  # more pictures in a pass are tried as long as each takes at most so much of the time
+LEAVE: Final = 10.0  # seconds that the end of this process waits for the step under way
 LINGER: Final = 10.0  # seconds that the thread on the device stays after the last drawing: the next one is 1 to 4 ms quicker
 ENCODERS: Final = 2  # threads that turn pictures into files
 SOON: Final = 0.9  # of the time that a pass was measured to take: then the next one is handed over
@@ -115,9 +118,11 @@ class Generator:
         self._arrived: list[_Task] = []
         self._ready: list[Drawing] = []  # enlarged, to be refined
         self._gone: list[_Task] = []
+        self._closing = False
         self._worker: threading.Thread | None = None
         self._tidied = time.monotonic()
         self._encoders = ThreadPoolExecutor(ENCODERS, f"encode-{model.name}")
+        _open.add(self)
         self._context = contextvars.copy_context()  # what the compiler was told holds for one thread: the worker is handed it
 
     def warm(self) -> None:
@@ -189,6 +194,15 @@ class Generator:
         """Raise what is wrong with a device that does not compute; one that hangs never returns."""
         torch.ones(1, device=self.device).sum().item()
 
+    def close(self) -> None:
+        """Cancel whatever is drawn, and end the thread on the device, after the step under way."""
+        with self._turn:
+            self._closing = True
+            worker = self._worker
+            self._turn.notify_all()
+        if worker:
+            worker.join(LEAVE)
+
     def generate(
         self,
         request: ImageRequest,
@@ -256,6 +270,9 @@ class Generator:
                 under_way = []
                 for task in tasks:
                     self._fail(task, error)
+        for task in tasks:  # of one that is closed
+            self._fail(task, Cancelled())
+            task.over.set()
 
     def _go_on(self, under_way: Sequence[_Pass]) -> list[_Pass]:
         """Hand the next pass to the device, and tell of those that were under way; return those that are so now."""
@@ -279,10 +296,10 @@ class Generator:
     def _look_around(self, tasks: set[_Task], *, idle: bool) -> bool:
         """See who has come, who has gone, and what has come back; wait for that if there is nothing else to do."""
         with self._turn:
-            while idle and tasks and not (self._arrived or self._gone or self._ready):
+            while idle and tasks and not (self._arrived or self._gone or self._ready or self._closing):
                 self._turn.wait()
             self._heed(tasks)
-            if bool(tasks) or self._turn.wait_for(lambda: bool(self._arrived), LINGER):
+            if not self._closing and (tasks or self._turn.wait_for(lambda: self._arrived or self._closing, LINGER)):
                 return True
             self._worker = None
             return False
@@ -470,6 +487,16 @@ class Generator:
         """Smaller pictures may go as many at a time as `warm` has tried, larger ones as are as much work."""
         sizes = [size for size in SIZES if size == 1 or size * shape.work <= self._full]
         return {size: self._curve.seconds(size * shape.work) for size in sizes}
+
+
+_open: Final = WeakSet[Generator]()
+
+
+@atexit.register
+def _leave() -> None:
+    """Let no thread be in the middle of a step when Python ends, which then ends threads, and torch aborts the process."""
+    for generator in list(_open):
+        generator.close()
 
 
 def _check(whole: torch.Tensor) -> None:

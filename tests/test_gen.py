@@ -5,6 +5,8 @@ from __future__ import annotations
 import gc
 import io
 import math
+import subprocess
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -347,6 +349,43 @@ def test_what_is_made_faster_is_warm_for_other_shapes_too(hastened: bool, fits: 
     assert {limit for *_, limit in done} == {77}
     assert [what for what, wide, _ in done if wide] == ["predict", "decode", "predict", *["predict"] * fits] * hastened
     assert not slowed
+
+
+LEAVING = """
+import threading
+from contextlib import suppress
+from bot.errors import Cancelled
+from bot.gen import Generator
+from bot.models import SKETCH
+from bot.request import compose
+
+def read():
+    with suppress(Cancelled):
+        list(events)
+
+request = compose("a fox", model="sketch", seed=1, width=512, height=512, num_inference_steps=50)
+events = Generator(SKETCH, "cpu").generate(request)
+assert [next(events), next(events)]
+{then}
+"""
+
+
+@pytest.mark.parametrize("then", ["threading.Thread(target=read, daemon=True).start()", ""], ids=["read", "left"])
+def test_a_process_ends_in_the_middle_of_a_drawing(then: str) -> None:
+    """Python ends threads where they are, and torch does not bear that."""
+    command = [sys.executable, "-c", LEAVING.format(then=then)]
+    ended = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)  # noqa: S603
+    assert (ended.returncode, ended.stderr) == (0, "")
+
+
+def test_whoever_waits_is_told_when_a_generator_is_closed() -> None:
+    generator = Generator(SKETCH, "cpu")
+    events = generator.generate(small(num_inference_steps=50))
+    assert isinstance(next(events), Started)
+    generator.close()
+    with pytest.raises(Cancelled):
+        list(events)
+    generator.close()  # which it is
 
 
 @pytest.mark.parametrize("what", ["predict", "decode"])
