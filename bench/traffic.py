@@ -249,8 +249,7 @@ def main() -> None:
         for callers in CALLERS:
             with tried("busy"):
                 busy(generator, callers)
-    asked = os.environ.get("WAYS", "in_turn,in_batches,ours").split(",")
-    ways = [way for way in (in_turn, in_batches, ours) if way.__name__ in asked]
+    ways = [way for way in (in_turn, in_batches, ours) if way.__name__ in os.environ.get("WAYS", way.__name__).split(",")]
     for load in map(float, os.environ.get("LOADS", ",".join(map(str, LOADS))).split(",")):
         for way in ways:
             with tried(way.__name__):

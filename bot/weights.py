@@ -140,7 +140,7 @@ def _place(pipeline: Any, model: Model, device: str, memory: float) -> None:
 
 
 def _close_ring(pipeline: Any) -> None:
-    """Have what comes first send the largest network away: each part sends away only the one that it follows.
+    """Have what comes first send away the network that takes the steps: each part sends away only the one that it follows.
 
     A pipeline itself clears the GPU after each picture. Here somebody may cancel in the middle, or come while others are drawn.
     """
