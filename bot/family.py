@@ -130,6 +130,7 @@ class Family:
         width, height = request.width * scale, request.height * scale
         skipped = 0 if image is None else min(self._skipped(steps, strength), steps - 1) * self.pipeline.scheduler.order
         scheduler = copied(self.begun(steps, width, height, skipped))
+        chance, others = _chances(request)
         return Drawing(
             task=task,
             shape=Shape(width, height, self._guided(request)),
@@ -140,17 +141,18 @@ class Family:
             refining=scale > 1,
             scheduler=scheduler,
             timesteps=scheduler.timesteps[skipped:],
-            chance=torch.Generator().manual_seed(request.seed),
-            others=[(torch.Generator().manual_seed(seed), share) for seed, share in request.variations],
+            chance=chance,
+            others=others,
         )
 
     def begin(self, drawing: Drawing) -> None:
-        """Read the words, and put the noise on the device."""
+        """Read the words, and put the noise on the device. Where that fails, it may be tried again."""
         request = drawing.request
         drawing.words = self.words(request.prompt)
         if drawing.shape.guided:
             drawing.avoided = self._avoided(request.negative_prompt, drawing.words)
         if drawing.image is not None:
+            drawing.chance, drawing.others = _chances(request)  # from their beginning, at a second try too
             start = self._encode(drawing.image, drawing.chance)
             drawing.latents = self._pack(self._mix(drawing, start, self._sent(self._noise(drawing))))
         elif drawing.noise is not None:
@@ -315,6 +317,12 @@ class Family:
 
     def _pinned(self, tensor: torch.Tensor) -> torch.Tensor:
         return tensor.pin_memory() if self.device.type == "cuda" else tensor
+
+
+def _chances(request: ImageRequest) -> tuple[torch.Generator, list[tuple[torch.Generator, float]]]:
+    """Return what the noise of a picture is drawn with: chance of its seed, and of its variations' with their shares."""
+    others = [(torch.Generator().manual_seed(seed), share) for seed, share in request.variations]
+    return torch.Generator().manual_seed(request.seed), others
 
 
 def copied(scheduler: Any) -> Any:

@@ -346,7 +346,7 @@ class Generator:
             task.begun = task.previewed = time.monotonic()
             task.events.put(Started())
         try:
-            self._family.begin(drawing)
+            self._with_room(partial(self._family.begin, drawing))
         except Exception as error:  # noqa: BLE001  it is raised again where the events are read
             self._fail(task, error)
 

@@ -388,23 +388,30 @@ def test_whoever_waits_is_told_when_a_generator_is_closed() -> None:
     generator.close()  # which it is
 
 
-@pytest.mark.parametrize("what", ["predict", "decode"])
+@pytest.mark.parametrize("what", ["words", "_encode", "_mix", "predict", "decode"])
 def test_what_only_makes_it_quicker_makes_room_before_anything_is_refused(what: str, monkeypatch: pytest.MonkeyPatch) -> None:
     generator = Generator(SKETCH, "cpu")
-    expected, work, held = draw(generator, small(n=2)), getattr(generator._family, what), ["a graph"]
+
+    def drawn() -> tuple[Picture, ...]:
+        request = small(n=2, image=PHOTO, strength=0.7, variation_seed=1, variation_strength=0.3)
+        *_, finished = generator.generate(request, image=photo())
+        assert isinstance(finished, Finished)
+        return finished.pictures
+
+    expected, work, held = drawn(), getattr(generator._family, what), ["a graph"]
 
     class Held:
         def forget(self) -> bool:
             return bool(held and held.pop())
 
-    def crowded(given: Any) -> Any:
+    def crowded(*given: Any) -> Any:
         if held:
             raise torch.OutOfMemoryError
-        return work(given)
+        return work(*given)
 
     generator._family.kept.append(Held())
     monkeypatch.setattr(generator._family, what, crowded)
-    assert draw(generator, small(n=2)) == expected
+    assert drawn() == expected
     assert not held
 
 
