@@ -248,11 +248,14 @@ class Graphs:
         self._most = most
         self._graphs: OrderedDict[Any, tuple[torch.cuda.CUDAGraph, list[Any], Any, list[Any]]] = OrderedDict()
         self._pool: Any = None
+        self._unrecorded = set[Any]()  # shapes for whose graph there was no room
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Call the function, by replaying it."""
         flat, layout = tree_flatten((args, kwargs))
         key = layout, tuple((value.shape, value.dtype) if torch.is_tensor(value) else value for value in flat)
+        if key in self._unrecorded:
+            return self._function(*args, **kwargs)
         if key not in self._graphs:
             return self._record(key, flat, layout)
         self._graphs.move_to_end(key)
@@ -268,6 +271,7 @@ class Graphs:
         """Let go of all that was recorded, and of its memory; return whether there was any."""
         had = bool(self._graphs)
         self._graphs.clear()
+        self._unrecorded.clear()
         self._pool = None
         return had
 
@@ -283,10 +287,14 @@ class Graphs:
         if len(self._graphs) >= self._most:
             self._graphs.popitem(last=False)
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(
-            graph, pool=self._pool, capture_error_mode="thread_local"
-        ):  # other threads may use the GPU meanwhile
-            output = self._function(*args, **kwargs)
+        try:
+            with torch.cuda.graph(
+                graph, pool=self._pool, capture_error_mode="thread_local"
+            ):  # other threads may use the GPU meanwhile
+                output = self._function(*args, **kwargs)
+        except torch.OutOfMemoryError:  # a graph keeps what it computes with apart from all else
+            self._unrecorded.add(key)
+            return result
         self._pool = self._pool or graph.pool()
         self._graphs[key] = graph, inputs, output, flat
         return result

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,7 @@ from PIL import Image
 from torch.utils._pytree import tree_flatten
 
 from bot.families import FAMILIES, Flux, ZImage
-from bot.fast import hasten, rest, seconds, slow
+from bot.fast import Graphs, hasten, rest, seconds, slow
 from bot.gen import Generator
 from bot.layers import ChannelsLastNorm
 from bot.layers_conv import Norm, Resnet, Timeless
@@ -25,7 +26,7 @@ from tests.fakes import kernels
 from tests.fakes.pipelines import build
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from bot.family import Drawing, Family
 
@@ -243,6 +244,50 @@ def test_tiles_of_a_large_picture_are_decoded_by_what_is_compiled_already(name: 
     drawn(family, name)
     assert len(seen) > 1
     assert all(seen)
+
+
+def test_what_there_is_no_room_to_record_is_computed_as_it_comes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """To compute it takes memory once, to record it takes that and keeps it."""
+    recording, full, calls = list[str](), ["of weights"], list[bool]()
+
+    class Stream:
+        def wait_stream(self, _: object) -> None:
+            pass
+
+    class Graph:
+        def pool(self) -> str:
+            return "memory"
+
+        def replay(self) -> None:
+            recording.append("replayed")
+
+    @contextmanager
+    def recorded(*_: Any, **__: Any) -> Iterator[None]:
+        recording.append("begun")
+        yield
+
+    def double(given: torch.Tensor) -> torch.Tensor:
+        calls.append(bool(recording))
+        if recording and full:
+            raise torch.OutOfMemoryError
+        return 2 * given
+
+    monkeypatch.setattr("torch.cuda.Stream", Stream)
+    monkeypatch.setattr("torch.cuda.current_stream", Stream)
+    monkeypatch.setattr("torch.cuda.stream", nullcontext)
+    monkeypatch.setattr("torch.cuda.CUDAGraph", Graph)
+    monkeypatch.setattr("torch.cuda.graph", recorded)
+    graphs, given = Graphs(double), torch.ones(3)
+    assert graphs(given).tolist() == [2, 2, 2]
+    assert calls == [False, True]
+    recording.clear()
+    assert graphs(given).tolist() == [2, 2, 2]
+    assert calls == [False, True, False]  # nothing is tried again for the same shape,
+    full.clear()
+    graphs.forget()  # until there is more room
+    graphs(given)
+    graphs(given)
+    assert recording == ["begun", "replayed"]
 
 
 @pytest.mark.parametrize("name", ["sd15", "sd35-medium", "z-image-turbo"])
