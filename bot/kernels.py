@@ -117,4 +117,5 @@ def bend_and_shrink(rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 
 @bend_and_shrink.register_fake
 def _(rows):
-    return rows.new_empty(rows.shape, dtype=EIGHT), rows.new_empty(len(rows), 1, dtype=torch.float32)
+    count = rows.shape[0]  # its `len` would be a number: to the compiler, what was made for it serves no other
+    return rows.new_empty(rows.shape, dtype=EIGHT), rows.new_empty(count, 1, dtype=torch.float32)

@@ -9,6 +9,7 @@ import torch
 from diffusers.models.embeddings import apply_rotary_emb
 from diffusers.models.transformers.transformer_flux import FluxAttention
 from diffusers.models.transformers.transformer_z_image import ZImageTransformerBlock
+from torch._dynamo.testing import CompileCounter
 from torch.nn.functional import gelu, rms_norm
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
@@ -164,6 +165,18 @@ def test_the_kernel_bends_and_puts_into_eight_bits(width: int, monkeypatch: pyte
     # Triton's interpreter rounds to eight bits in a way of its own, no GPU does: so all but the rounding is compared.
     monkeypatch.setattr("bot.kernels.EIGHT", torch.float32)
     assert torch.allclose(bend_and_shrink(rows)[0], bent / scales, atol=1e-4)
+
+
+@pytest.mark.filterwarnings("ignore:overflow encountered in exp")
+def test_what_calls_that_kernel_is_compiled_once_for_any_number_of_rows() -> None:
+    pytest.importorskip("triton", reason="Triton is there for Linux alone")
+    from bot.kernels import bend_and_shrink  # noqa: PLC0415
+
+    torch.compiler.reset()
+    compiler = CompileCounter()
+    call = torch.compile(lambda rows: bend_and_shrink(rows)[1], fullgraph=True, dynamic=True, backend=compiler)
+    assert [len(call(torch.ones(count, 32))) for count in (4, 6, 9)] == [4, 6, 9]
+    assert compiler.frame_count == 1
 
 
 def bent_plainly(rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
