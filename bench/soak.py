@@ -2,14 +2,16 @@
 
 `python -m bench.soak 5 sd15` does so on a GPU, with random weights in that model's architecture. Four callers at a time ask for
 pictures, half of them of the usual size and half of any, in one to twelve steps, from words and from other pictures, enlarged
-and not; one in four leaves before the end. A line for each tenth of the time: what was drawn by its end, what was held in it,
-and what is still held when all have their pictures; the same on the GPU, in tensors and from the driver.
+and not; one in four leaves before the end. A line for each tenth of the time: what was drawn by its end, and refused as too
+large; what was held in it, and is still held when all have their pictures; the same on the GPU, in tensors and from the driver.
+GIB lets torch have no more than that of a GPU's memory, and loads the model as if there were no more.
 """
 
 from __future__ import annotations
 
 import gc
 import io
+import os
 import random
 import statistics
 import sys
@@ -22,6 +24,7 @@ from typing import TYPE_CHECKING, Any, Final
 from PIL import Image
 
 from bot import gen, heap
+from bot.errors import TooLarge
 from bot.models import SKETCH
 from bot.request import compose
 
@@ -41,12 +44,15 @@ def main() -> None:
 
     def call(chance: random.Random, ends: float) -> None:
         while time.monotonic() < ends:
-            draw(generator, chance)
-            drawn["drawings"] += 1
+            try:
+                draw(generator, chance)
+                drawn["drawings"] += 1
+            except TooLarge:
+                drawn["refused"] += 1
 
     chances = [random.Random(seed) for seed in range(CALLERS)]  # noqa: S311  chance that can be repeated
-    print("| minutes | drawings | held, MiB: mean | most | while nobody draws | on the GPU: tensors | held | most |")
-    print(f"|{'---|' * 8}")
+    print("| minutes | drawings | refused | held, MiB: mean | most | while nobody draws | on the GPU: tensors | held | most |")
+    print(f"|{'---|' * 9}")
     for line in range(1, LINES + 1):
         ends = begun + line * 60 * minutes / LINES
         callers = [threading.Thread(target=call, args=(chance, ends)) for chance in chances]
@@ -55,14 +61,20 @@ def main() -> None:
         samples = list(sampled(ends))
         for caller in callers:
             caller.join()
-        cells = f"{drawn['drawings']} | {statistics.mean(samples):.0f} | {max(samples):.0f} | {at_rest():.0f} | {on_gpu()}"
-        print(f"| {line * minutes / LINES:.1f} | {cells} |", flush=True)
+        told = f"{line * minutes / LINES:.1f} | {drawn['drawings']} | {drawn['refused']}"
+        print(f"| {told} | {statistics.mean(samples):.0f} | {max(samples):.0f} | {at_rest():.0f} | {on_gpu()} |", flush=True)
 
 
 def prepared(name: str) -> gen.Generator:
     """Return a generator of a row of the table, warm."""
-    from bench import gpu  # noqa: PLC0415  it brings torch: not before `bot.gen`, which first sees to the heap
+    import torch  # noqa: PLC0415  not before `bot.gen`, which first sees to the heap
 
+    from bench import gpu  # noqa: PLC0415  it brings torch
+    from bot import weights  # noqa: PLC0415  as above
+
+    if most := float(os.environ.get("GIB", "0")):
+        torch.cuda.set_per_process_memory_fraction(most / weights.memory_of("cuda"))
+        weights.memory_of = lambda device: most  # noqa: ARG005
     return gpu.prepared(name)
 
 
