@@ -1,13 +1,15 @@
 """What a GPU takes for each model, ours beside diffusers' own pipeline in the same process: `python -m bench.gpu sd15 sdxl …`.
 
 For each model: how long one picture takes, how much faster passes with several pictures are, how far our numbers are from
-diffusers', how long compiling took (again, with what the last process has compiled: run it twice), what a preview costs, how
-soon a cancel frees the GPU, how much memory it takes. A name that ends in -fp8 has its large layers in eight bits. STEPS asks
-for other than the row's steps. One line of JSON for each figure. Weights are random: `bench.architectures`.
+diffusers', and both from those of full precision, how long compiling took (again, with what the last process has compiled: run
+it twice), what a preview costs, how soon a cancel frees the GPU, how much memory it takes. A name that ends in -fp8 has its
+large layers in eight bits. STEPS asks for other than the row's steps. One line of JSON for each figure. Weights are random:
+`bench.architectures`.
 """
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import random
@@ -23,6 +25,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import torch
 from torch.profiler import ProfilerActivity, profile
+from torch.utils._pytree import tree_map
 
 from bench import architectures
 from bot import fast, gen, weights
@@ -126,6 +129,23 @@ def stock(row: Model, pipeline: Any, number: int, **given: Any) -> Any:
     ).images
 
 
+def exactly(row: Model, pipeline: Any, number: int) -> torch.Tensor:
+    """Return the latents that diffusers ends with if its network computes in full precision, with the same weights."""
+    part = "unet" if hasattr(pipeline, "unet") else "transformer"
+    network = getattr(pipeline, part)
+    exact = copy.deepcopy(network).float()
+    exact.register_forward_pre_hook(lambda _, args, given: tree_map(_in_full, (args, given)), with_kwargs=True)
+    setattr(pipeline, part, exact)
+    with torch.backends.cudnn.flags(allow_tf32=False):
+        found: torch.Tensor = stock(row, pipeline, number, output_type="latent").float()
+    setattr(pipeline, part, network)
+    return found
+
+
+def _in_full(value: Any) -> Any:
+    return value.float() if torch.is_tensor(value) and value.is_floating_point() else value
+
+
 def draw(generator: gen.Generator, number: int, **given: Any) -> Finished:
     """Draw with ours."""
     usual = {"seed": number, "num_inference_steps": generator.model.num_inference_steps}
@@ -148,6 +168,7 @@ def measure(name: str) -> None:
         found = timed(lambda number: stock(row, pipeline, number), max(3, TIMES // 3))
         note(model=name, what="stock, to the decoded picture", **found)
         reference = stock(row, pipeline, 7, output_type="latent").float()
+        exact = exactly(row, pipeline, 7)
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
     generator = generator_of(row, pipeline)
@@ -166,6 +187,7 @@ def measure(name: str) -> None:
     with tried("difference"):
         ours = latents(generator, 7)
         note(model=name, what="ours against stock", difference=distance(ours, reference))
+        note(model=name, what="against full precision", ours=distance(ours, exact), stock=distance(reference, exact))
     with tried("parts"):
         parts(name, generator)
     with tried("profile"):
