@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 log: Final = logging.getLogger(__name__)
 
 GRAPHS: Final = 24  # kept for one network, the latest used: each holds its inputs, and all share one pool of memory
+LATER: Final = 100  # calls, after which it is tried again to record what there was no room for
 COMPILATIONS: Final = 64  # of one function: a block comes in a dozen widths, and as many shapes
 REGIONS: Final = {
     *("BasicTransformerBlock", "ResnetBlock2D"),
@@ -248,13 +249,14 @@ class Graphs:
         self._most = most
         self._graphs: OrderedDict[Any, tuple[torch.cuda.CUDAGraph, list[Any], Any, list[Any]]] = OrderedDict()
         self._pool: Any = None
-        self._unrecorded = set[Any]()  # shapes for whose graph there was no room
+        self._unrecorded: dict[Any, int] = {}  # shapes for whose graph there was no room, and how often they just go without
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Call the function, by replaying it."""
         flat, layout = tree_flatten((args, kwargs))
         key = layout, tuple((value.shape, value.dtype) if torch.is_tensor(value) else value for value in flat)
-        if key in self._unrecorded:
+        if self._unrecorded.get(key):
+            self._unrecorded[key] -= 1
             return self._function(*args, **kwargs)
         if key not in self._graphs:
             return self._record(key, flat, layout)
@@ -288,16 +290,24 @@ class Graphs:
             self._graphs.popitem(last=False)
         graph = torch.cuda.CUDAGraph()
         try:
-            with torch.cuda.graph(
-                graph, pool=self._pool, capture_error_mode="thread_local"
-            ):  # other threads may use the GPU meanwhile
-                output = self._function(*args, **kwargs)
-        except torch.OutOfMemoryError:  # a graph keeps what it computes with apart from all else
-            self._unrecorded.add(key)
+            output = self._captured(graph, args, kwargs)
+        except (torch.OutOfMemoryError, torch.AcceleratorError) as error:  # the latter where the driver itself has no room
+            if "out of memory" not in str(error):
+                raise
+            if not self.forget():  # or what has begun stays in the pool that they share, where nothing else could use it
+                self._unrecorded[key] = LATER
             return result
         self._pool = self._pool or graph.pool()
         self._graphs[key] = graph, inputs, output, flat
         return result
+
+    def _captured(self, graph: torch.cuda.CUDAGraph, args: Any, kwargs: Any) -> Any:
+        """Record a call: nothing is computed. Other threads may use the GPU meanwhile."""
+        with (
+            torch.cuda.stream(torch.cuda.current_stream()),  # to come back to: torch stays on another where recording fails
+            torch.cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local"),
+        ):
+            return self._function(*args, **kwargs)
 
 
 def seconds(call: Callable[[], object], span: float = SPAN) -> float:

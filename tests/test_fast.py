@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from functools import partial
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -246,48 +247,68 @@ def test_tiles_of_a_large_picture_are_decoded_by_what_is_compiled_already(name: 
     assert all(seen)
 
 
-def test_what_there_is_no_room_to_record_is_computed_as_it_comes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """To compute it takes memory once, to record it takes that and keeps it."""
-    recording, full, calls = list[str](), ["of weights"], list[bool]()
+class Recording:
+    """A function that doubles, on a GPU whose graphs are faked: to record it fails with what is in `failures`."""
 
-    class Stream:
-        def wait_stream(self, _: object) -> None:
-            pass
-
-    class Graph:
-        def pool(self) -> str:
-            return "memory"
-
-        def replay(self) -> None:
-            recording.append("replayed")
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *failures: Exception) -> None:
+        self.failures = [*failures]
+        self.done: list[str] = []
+        self._recording = False
+        for name, fake in (("Stream", Stream), ("current_stream", Stream), ("stream", nullcontext), ("graph", self._record)):
+            monkeypatch.setattr(f"torch.cuda.{name}", fake)
+        monkeypatch.setattr(
+            "torch.cuda.CUDAGraph", lambda: SimpleNamespace(pool=str, replay=lambda: self.done.append("replay"))
+        )
 
     @contextmanager
-    def recorded(*_: Any, **__: Any) -> Iterator[None]:
-        recording.append("begun")
-        yield
+    def _record(self, *_: Any, **__: Any) -> Iterator[None]:
+        self._recording = True
+        try:
+            yield
+        finally:
+            self._recording = False
 
-    def double(given: torch.Tensor) -> torch.Tensor:
-        calls.append(bool(recording))
-        if recording and full:
-            raise torch.OutOfMemoryError
+    def __call__(self, given: torch.Tensor) -> torch.Tensor:
+        self.done.append("record" if self._recording else "compute")
+        if self._recording and self.failures:
+            raise self.failures.pop()
         return 2 * given
 
-    monkeypatch.setattr("torch.cuda.Stream", Stream)
-    monkeypatch.setattr("torch.cuda.current_stream", Stream)
-    monkeypatch.setattr("torch.cuda.stream", nullcontext)
-    monkeypatch.setattr("torch.cuda.CUDAGraph", Graph)
-    monkeypatch.setattr("torch.cuda.graph", recorded)
-    graphs, given = Graphs(double), torch.ones(3)
-    assert graphs(given).tolist() == [2, 2, 2]
-    assert calls == [False, True]
-    recording.clear()
-    assert graphs(given).tolist() == [2, 2, 2]
-    assert calls == [False, True, False]  # nothing is tried again for the same shape,
-    full.clear()
-    graphs.forget()  # until there is more room
-    graphs(given)
-    graphs(given)
-    assert recording == ["begun", "replayed"]
+
+class Stream:
+    def wait_stream(self, _: object) -> None:
+        """There is nothing to wait for."""
+
+
+FULL = torch.OutOfMemoryError("CUDA out of memory."), torch.AcceleratorError("CUDA error: out of memory")
+
+
+@pytest.mark.parametrize("full", FULL)
+def test_what_there_is_no_room_to_record_is_computed_as_it_comes(full: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    """To compute it takes memory once, to record it takes that and keeps it."""
+    monkeypatch.setattr("bot.fast.LATER", 2)
+    double, given = Recording(monkeypatch, full), torch.ones(3)
+    graphs = Graphs(double)
+    found = [graphs(given).tolist() for _ in range(5)]
+    assert found == [[2, 2, 2]] * 5
+    assert double.done == ["compute", "record", "compute", "compute", "compute", "record", "replay"]
+
+
+def test_what_there_is_no_room_to_record_may_take_the_place_of_what_was_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All share one pool of memory, and what has been begun would stay in it."""
+    double, small, large = Recording(monkeypatch), torch.ones(1), torch.ones(2)
+    graphs = Graphs(double)
+    graphs(small)
+    double.failures.append(FULL[0])
+    for _ in range(3):
+        assert graphs(large).tolist() == [2, 2]
+    assert double.done == ["compute", "record", "compute", "record", "compute", "record", "replay"]
+
+
+def test_what_fails_for_another_reason_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    graphs = Graphs(Recording(monkeypatch, torch.AcceleratorError("CUDA error: an illegal memory access was encountered")))
+    with pytest.raises(torch.AcceleratorError, match="illegal"):
+        graphs(torch.ones(3))
 
 
 @pytest.mark.parametrize("name", ["sd15", "sd35-medium", "z-image-turbo"])
