@@ -143,7 +143,8 @@ class Generator:
                 fast.slow(self._family)
             list(self.generate(request))
         if self.device.startswith("cuda"):
-            self._as_loaded(self._measure, request)
+            with suppress(torch.OutOfMemoryError):  # what was measured by then is what there is room for
+                self._as_loaded(self._measure, request)
 
     def _as_loaded(self, work: Callable[..., None], *given: object) -> None:
         """Do something with what the compiler was told at loading, which torch keeps for each thread and context by itself."""
@@ -170,16 +171,13 @@ class Generator:
     def _measure(self, request: ImageRequest) -> None:
         """Time passes with ever more pictures, until more gain nothing."""
         drawing = self._family.drawing(None, request, 0, None)
-        self._family.begin(drawing)
-        self._colours = self._family.colours()
+        self._with_room(partial(self._family.begin, drawing))
+        self._colours = self._with_room(self._family.colours)
         best = math.inf
         for size in SIZES:
             rows = [drawing] * size
-            try:
-                self._family.predict(rows)
-                took = fast.seconds(partial(self._family.predict, rows))
-            except torch.OutOfMemoryError:
-                return
+            self._family.predict(rows)
+            took = fast.seconds(partial(self._family.predict, rows))
             log.info("%s: %d at a time take %.1f ms a step", self.model.name, size, 1000 * took)
             self._curve.learn(size * drawing.shape.work, took)
             if took / size > WORTHWHILE * best:

@@ -322,6 +322,17 @@ def test_as_many_may_go_at_once_as_were_measured_to_gain_enough(
     assert max(generator._costs(shape)) == most
 
 
+@pytest.mark.parametrize("part", ["begin", "colours", "predict"])
+def test_what_there_is_no_room_to_measure_goes_one_at_a_time(part: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    generator = Generator(SKETCH, "cpu")
+    shape = generator._family.drawing(None, small(), 0, None).shape
+    monkeypatch.setattr(generator, "device", "cuda")
+    monkeypatch.setattr(generator, "generate", lambda *_: iter(()))  # the first picture fits
+    monkeypatch.setattr(generator._family, part, find_no_room)
+    generator.warm()
+    assert list(generator._costs(shape)) == [1]
+
+
 @pytest.mark.parametrize("hastened", [True, False], ids=["made faster", "as it is"])
 @pytest.mark.parametrize("fits", [True, False], ids=["two fit", "two do not fit"])
 def test_what_is_made_faster_is_warm_for_other_shapes_too(hastened: bool, fits: bool, monkeypatch: pytest.MonkeyPatch) -> None:
