@@ -130,15 +130,17 @@ def stock(row: Model, pipeline: Any, number: int, **given: Any) -> Any:
 
 
 def exactly(row: Model, pipeline: Any, number: int) -> torch.Tensor:
-    """Return the latents that diffusers ends with if its network computes in full precision, with the same weights."""
+    """Return the latents that diffusers ends with if network and scheduler compute in full precision, with the same weights."""
     part = "unet" if hasattr(pipeline, "unet") else "transformer"
     network = getattr(pipeline, part)
     exact = copy.deepcopy(network).float()
     exact.register_forward_pre_hook(lambda _, args, given: tree_map(_in_full, (args, given)), with_kwargs=True)
     setattr(pipeline, part, exact)
-    with torch.backends.cudnn.flags(allow_tf32=False):
-        found: torch.Tensor = stock(row, pipeline, number, output_type="latent").float()
-    setattr(pipeline, part, network)
+    try:
+        with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+            found: torch.Tensor = stock(row, pipeline, number, output_type="latent").float()
+    finally:
+        setattr(pipeline, part, network)
     return found
 
 

@@ -4,7 +4,7 @@
 pictures, half of them of the usual size and half of any, in one to twelve steps, from words and from other pictures, enlarged
 and not; one in four leaves before the end. A line for each tenth of the time: what was drawn by its end, and refused as too
 large; what was held in it, and is still held when all have their pictures; the same on the GPU, in tensors and from the driver.
-GIB lets torch have no more than that of a GPU's memory, and loads the model as if there were no more.
+GIB lets torch have no more of a GPU than that, which all weights have to fit, and loads the model as if there were no more.
 """
 
 from __future__ import annotations
