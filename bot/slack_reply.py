@@ -53,6 +53,7 @@ TRY_AGAIN: Final = {
 # And it calls a picture invalid that it is still at work on: then it is as well to try again later.
 TOO_LONG: Final = {"msg_blocks_too_long": slack_blocks.SLIMMEST, "msg_too_long": slack_blocks.SLIMMEST, "invalid_blocks": 1}
 NOT_INSTALLED: Final = "not_installed"  # our own word, where Slack was not asked
+FILES_OF: Final = "files "  # and a channel: the note of what was uploaded for it
 GONE: Final = {"message_not_found", "file_not_found", "file_deleted"}
 DRAWING: Final = Phrase("Drawing · {how}")
 POSTING: Final = Phrase("done, posting")
@@ -142,14 +143,20 @@ class Reply:
 
     async def _delete(self, address: Mapping[str, str]) -> None:
         await self._forget_preview(address["target"])
-        for file in address.get("files", "").split(","):
-            if file:
-                await self._delete_file(file)
+        shown = filter(None, address.get("files", "").split(","))
+        for file in dict.fromkeys([*shown, *await self._uploaded(address["target"])]):
+            await self._delete_file(file)
         try:
             await self._delete_message(address["ts"])
         except Refused:
             # It is not ours to delete by name where we are no member, but whoever pressed its button lets us.
             await post(self._line.session, address["response_url"], json={"delete_original": True})
+
+    async def _uploaded(self, job_id: str) -> list[str]:
+        """Return the files of a job that Slack was given, also those that it then showed nowhere."""
+        record = await self._line.store.record(job_id)
+        notes = record.notes if record else {}
+        return [file for name, files in notes.items() if name.startswith(FILES_OF) for file in files]
 
     async def in_channel(self, outcome: Outcome) -> None:
         """Turn the status message into the outcome."""
@@ -266,7 +273,7 @@ class Reply:
 
     async def _share(self, channel: str, thread: str, pictures: Sequence[Picture]) -> list[str]:
         """Upload the pictures once, share them in the thread once, and see that they are."""
-        noted = f"files {channel}"
+        noted = FILES_OF + channel
         files: list[str] | None = self._notes.get(noted)
         first_try = files is None
         if files is None:

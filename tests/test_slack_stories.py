@@ -181,6 +181,17 @@ async def test_a_picture_by_link_is_deleted_by_whoever_may_press(house: House) -
     assert list((house.folder / "pictures").glob("*/*")) == []
 
 
+async def test_files_that_slack_took_and_shared_nowhere_are_deleted_with_what_came_by_link(
+    house: House, slack: SlackServer
+) -> None:
+    slack.silently_unshared = True
+    message = await house.command("a red fox")
+    assert (len(message.pictures), len(slack.files)) == (1, 1)
+    await house.click(message, "Delete")
+    assert message.deleted
+    assert all(file.deleted for file in slack.files.values())
+
+
 LONG = "ä" * 1000 + " " + "🦊" * 999
 
 
