@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import copy
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from functools import partial
+from importlib.util import find_spec
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
 from PIL import Image
-from torch.utils._pytree import tree_flatten
+from torch.utils._pytree import tree_flatten, tree_map
 
-from bot.families import FAMILIES, Flux, ZImage
+from bot.families import FAMILIES, Flux, UNet, ZImage
 from bot.fast import Graphs, hasten, rest, seconds, slow
 from bot.gen import Generator
 from bot.layers import ChannelsLastNorm
@@ -61,16 +63,23 @@ def toy(name: str, monkeypatch: pytest.MonkeyPatch) -> Family:
     return FAMILIES[row.pipeline](pipeline, row, "cpu")
 
 
-@torch.inference_mode()
 def drawn(family: Family, name: str, **given: Any) -> tuple[torch.Tensor, torch.Tensor]:
     """Return latents and picture."""
-    asked = compose("a red fox", model=name, seed=7, **({"num_inference_steps": 4} | given))
+    drawing = denoised(family, name, **given)
+    with torch.inference_mode():
+        return drawing.latents, family.decode(drawing)[0].float()
+
+
+@torch.inference_mode()
+def denoised(family: Family, name: str, **given: Any) -> Drawing:
+    """Take all steps of a drawing, in the company of another."""
+    asked = compose("a red fox", model=name, **({"seed": 7, "num_inference_steps": 4} | given))
     drawing = family.drawing(Task(arrived=0), asked, 0, None)
     family.begin(drawing)
     while drawing.left:
         family.step(drawing, family.predict([drawing] * 2)[0])
         drawing.left -= 1
-    return drawing.latents, family.decode(drawing)[0].float()
+    return drawing
 
 
 @pytest.mark.usefixtures("uncompiled")
@@ -124,6 +133,37 @@ def test_with_kernels_of_ours_it_draws_the_same(name: str, monkeypatch: pytest.M
     slow(family)
     assert not [part for each in networks(pipeline) for part in each.modules() if type(part).__module__.startswith("bot.")]
     assert torch.allclose(drawn(family, name)[0], latents, atol=1e-4)
+
+
+def in_full(value: Any) -> Any:
+    return value.float() if torch.is_tensor(value) and value.is_floating_point() else value
+
+
+@torch.inference_mode()
+@pytest.mark.usefixtures("uncompiled")
+@pytest.mark.parametrize("name", [name for name in ROWS if name != "sketch"])
+def test_made_faster_it_is_as_near_to_full_precision(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In sixteen bits each way rounds somewhere else: neither is what the other is measured by."""
+    family = toy(name, monkeypatch)
+    if isinstance(family, UNet) and find_spec("triton"):
+        kernels.compute_plainly(monkeypatch)
+        monkeypatch.setattr("bot.fast._has_triton", lambda _: True)
+    for part in networks(family.pipeline):
+        part.bfloat16()
+    usual, exact, quick = (FAMILIES[family.model.pipeline](family.pipeline, family.model, "cpu") for _ in range(3))
+    exact.network = copy.deepcopy(family.network).float()
+    exact.network.register_forward_pre_hook(lambda _, *given: tree_map(in_full, given), with_kwargs=True)
+
+    def latents(way: Family) -> list[torch.Tensor]:
+        return [denoised(way, name, seed=seed).latents.float() for seed in range(2)]
+
+    truths, expected = latents(exact), latents(usual)
+    hasten(quick)
+    expected_error, error = (
+        sum(float((one - truth).norm() / truth.norm()) for one, truth in zip(way, truths, strict=True))
+        for way in (expected, latents(quick))
+    )
+    assert 0 < error < 1.05 * expected_error
 
 
 # The pictures that are drawn; whether a pass of one goes by what was compiled as a whole, and whether one of two does.
