@@ -289,9 +289,14 @@ class Graphs:
         if len(self._graphs) >= self._most:
             self._graphs.popitem(last=False)
         graph = torch.cuda.CUDAGraph()
+        stream = torch.cuda.current_stream()
         try:
-            output = self._captured(graph, args, kwargs)
+            with torch.cuda.graph(
+                graph, pool=self._pool, capture_error_mode="thread_local"
+            ):  # other threads may use the GPU meanwhile
+                output = self._function(*args, **kwargs)
         except (torch.OutOfMemoryError, torch.AcceleratorError) as error:  # the latter where the driver itself has no room
+            torch.cuda.set_stream(stream)  # for torch may still be on the one that it recorded from
             if "out of memory" not in str(error):
                 raise
             if not self.forget():  # or what has begun stays in the pool that they share, where nothing else could use it
@@ -300,14 +305,6 @@ class Graphs:
         self._pool = self._pool or graph.pool()
         self._graphs[key] = graph, inputs, output, flat
         return result
-
-    def _captured(self, graph: torch.cuda.CUDAGraph, args: Any, kwargs: Any) -> Any:
-        """Record a call: nothing is computed. Other threads may use the GPU meanwhile."""
-        with (
-            torch.cuda.stream(torch.cuda.current_stream()),  # to come back to: torch stays on another where recording fails
-            torch.cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local"),
-        ):
-            return self._function(*args, **kwargs)
 
 
 def seconds(call: Callable[[], object], span: float = SPAN) -> float:

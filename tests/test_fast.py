@@ -294,7 +294,9 @@ class Recording:
         self.failures = [*failures]
         self.done: list[str] = []
         self._recording = False
-        for name, fake in (("Stream", Stream), ("current_stream", Stream), ("stream", nullcontext), ("graph", self._record)):
+        self.stream = self.usual = Stream()
+        fakes = {"Stream": Stream, "current_stream": lambda: self.stream, "stream": nullcontext, "graph": self._record}
+        for name, fake in (fakes | {"set_stream": partial(setattr, self, "stream")}).items():
             monkeypatch.setattr(f"torch.cuda.{name}", fake)
         monkeypatch.setattr(
             "torch.cuda.CUDAGraph", lambda: SimpleNamespace(pool=str, replay=lambda: self.done.append("replay"))
@@ -302,9 +304,10 @@ class Recording:
 
     @contextmanager
     def _record(self, *_: Any, **__: Any) -> Iterator[None]:
-        self._recording = True
+        self._recording, before, self.stream = True, self.stream, Stream()
         try:
             yield
+            self.stream = before  # torch does so at the very end, which it may not come to
         finally:
             self._recording = False
 
@@ -331,6 +334,7 @@ def test_what_there_is_no_room_to_record_is_computed_as_it_comes(full: Exception
     graphs = Graphs(double)
     found = [graphs(given).tolist() for _ in range(5)]
     assert found == [[2, 2, 2]] * 5
+    assert double.stream is double.usual
     assert double.done == ["compute", "record", "compute", "compute", "compute", "record", "replay"]
 
 
