@@ -207,9 +207,8 @@ def _hasten_unet(family: UNet) -> None:
         is_whole = is_usual(inputs["sample"], len(inputs["encoder_hidden_states"]))
         return (whole if is_whole else blocks)(**inputs)
 
-    graphs = _recorded(
-        family, run
-    )  # where nothing is shared, two rows are two rows: of one guided picture, or of two that are not
+    # Where nothing is shared, two rows are two rows: of one guided picture, or of two that are not.
+    graphs = _recorded(family, run)
     family.run = graphs if shares else lambda **inputs: graphs(**in_rows(inputs, "sample", "timestep"))
 
 
@@ -240,7 +239,7 @@ class Graphs:
 
     The first call of a shape computes in the usual way, then records; that takes as long as a few calls. What is returned is a
     copy, for the next replay writes over it. A tensor that was given at the last call too is not sent again: nobody may have
-    written into it. Not safe in several threads at once.
+    written into it. What there is no room to record is computed in the usual way. Not safe in several threads at once.
     """
 
     def __init__(self, function: Callable[..., Any], most: int = GRAPHS) -> None:
@@ -255,11 +254,11 @@ class Graphs:
         """Call the function, by replaying it."""
         flat, layout = tree_flatten((args, kwargs))
         key = layout, tuple((value.shape, value.dtype) if torch.is_tensor(value) else value for value in flat)
-        if self._unrecorded.get(key):
+        if key not in self._graphs:
+            if not self._unrecorded.get(key):
+                return self._record(key, flat, layout)
             self._unrecorded[key] -= 1
             return self._function(*args, **kwargs)
-        if key not in self._graphs:
-            return self._record(key, flat, layout)
         self._graphs.move_to_end(key)
         graph, inputs, output, last = self._graphs[key]
         for index, value in enumerate(flat):
@@ -291,9 +290,8 @@ class Graphs:
         graph = torch.cuda.CUDAGraph()
         stream = torch.cuda.current_stream()
         try:
-            with torch.cuda.graph(
-                graph, pool=self._pool, capture_error_mode="thread_local"
-            ):  # other threads may use the GPU meanwhile
+            # "thread_local": other threads may use the GPU meanwhile.
+            with torch.cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local"):
                 output = self._function(*args, **kwargs)
         except (torch.OutOfMemoryError, torch.AcceleratorError) as error:  # the latter where the driver itself has no room
             torch.cuda.set_stream(stream)  # for torch may still be on the one that it recorded from

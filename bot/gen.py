@@ -97,7 +97,7 @@ class Generator:
     def __init__(self, model: Model, device: str | None = None, memory: float | None = None, *, hasten: bool = True) -> None:
         """Load the weights; `device` defaults to the fastest there is, and `memory` to the GiB that it has.
 
-        To be made faster for a GPU takes minutes, in `warm` or at the first pictures: as long as some two hundred of them save.
+        To be made faster for a GPU takes a minute or two, in `warm` or at the first pictures: some two hundred save as much.
         """
         self.model = model
         self.device = device or _fastest()
