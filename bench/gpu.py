@@ -100,17 +100,17 @@ def row_of(name: str) -> Model:
     return replace(row, num_inference_steps=int(steps)) if steps else row
 
 
-def generator_of(row: Model, pipeline: Any) -> gen.Generator:
-    """Return a Generator over a pipeline that is there already."""
+def generator_of(row: Model, pipeline: Any, memory: float | None = None) -> gen.Generator:
+    """Return a Generator over a pipeline that is there already, as on a GPU with so many GiB."""
     weights.read = lambda *_: nullcontext(pipeline)  # type: ignore[assignment]
-    return gen.Generator(row, architectures.DEVICE)
+    return gen.Generator(row, architectures.DEVICE, memory)
 
 
-def prepared(name: str) -> gen.Generator:
-    """Return a Generator of a row of the table, with random weights, warm."""
+def prepared(name: str, memory: float | None = None) -> gen.Generator:
+    """Return a Generator of a row of the table, with random weights, warm, as on a GPU with so many GiB."""
     MODELS.update(ROWS)
     row = row_of(name)
-    generator = generator_of(row, architectures.build(row.name, getattr(torch, row.dtype)))
+    generator = generator_of(row, architectures.build(row.name, getattr(torch, row.dtype)), memory)
     generator.warm()
     return generator
 
@@ -133,9 +133,7 @@ def exactly(row: Model, pipeline: Any, number: int) -> torch.Tensor:
     """Return the latents that diffusers ends with if network and scheduler compute in full precision, with the same weights."""
     part = "unet" if hasattr(pipeline, "unet") else "transformer"
     network = getattr(pipeline, part)
-    exact = copy.deepcopy(network).float()
-    exact.register_forward_pre_hook(lambda _, args, given: tree_map(_in_full, (args, given)), with_kwargs=True)
-    setattr(pipeline, part, exact)
+    setattr(pipeline, part, in_full(network))
     try:
         with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
             found: torch.Tensor = stock(row, pipeline, number, output_type="latent").float()
@@ -144,8 +142,15 @@ def exactly(row: Model, pipeline: Any, number: int) -> torch.Tensor:
     return found
 
 
-def _in_full(value: Any) -> Any:
-    return value.float() if torch.is_tensor(value) and value.is_floating_point() else value
+def in_full(network: torch.nn.Module) -> torch.nn.Module:
+    """Return a copy of a network that computes in full precision, with the same weights, whatever it is given."""
+
+    def lengthened(value: Any) -> Any:
+        return value.float() if torch.is_tensor(value) and value.is_floating_point() else value
+
+    copied = copy.deepcopy(network).float()
+    copied.register_forward_pre_hook(lambda _, *given: tree_map(lengthened, given), with_kwargs=True)
+    return copied
 
 
 def draw(generator: gen.Generator, number: int, **given: Any) -> Finished:

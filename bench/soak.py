@@ -72,10 +72,10 @@ def prepared(name: str) -> gen.Generator:
     from bench import gpu  # noqa: PLC0415  it brings torch
     from bot import weights  # noqa: PLC0415  as above
 
-    if most := float(os.environ.get("GIB", "0")):
-        torch.cuda.set_per_process_memory_fraction(most / weights.memory_of("cuda"))
-        weights.memory_of = lambda device: most  # noqa: ARG005
-    return gpu.prepared(name)
+    memory = float(os.environ["GIB"]) if "GIB" in os.environ else None
+    if memory is not None:
+        torch.cuda.set_per_process_memory_fraction(memory / weights.memory_of("cuda"))
+    return gpu.prepared(name, memory)
 
 
 def at_rest() -> float:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from functools import partial
@@ -13,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import torch
 from PIL import Image
-from torch.utils._pytree import tree_flatten, tree_map
+from torch.utils._pytree import tree_flatten
 
+from bench.gpu import distance, in_full
 from bot.families import FAMILIES, Flux, UNet, ZImage
 from bot.fast import Graphs, hasten, rest, seconds, slow
 from bot.gen import Generator
@@ -135,10 +135,6 @@ def test_with_kernels_of_ours_it_draws_the_same(name: str, monkeypatch: pytest.M
     assert torch.allclose(drawn(family, name)[0], latents, atol=1e-4)
 
 
-def in_full(value: Any) -> Any:
-    return value.float() if torch.is_tensor(value) and value.is_floating_point() else value
-
-
 @torch.inference_mode()
 @pytest.mark.usefixtures("uncompiled")
 @pytest.mark.parametrize("name", [name for name in ROWS if name != "sketch"])
@@ -151,8 +147,7 @@ def test_made_faster_it_is_as_near_to_full_precision(name: str, monkeypatch: pyt
     for part in networks(family.pipeline):
         part.bfloat16()
     usual, exact, quick = (FAMILIES[family.model.pipeline](family.pipeline, family.model, "cpu") for _ in range(3))
-    exact.network = copy.deepcopy(family.network).float()
-    exact.network.register_forward_pre_hook(lambda _, *given: tree_map(in_full, given), with_kwargs=True)
+    exact.network = in_full(family.network)
 
     def latents(way: Family) -> list[torch.Tensor]:
         return [denoised(way, name, seed=seed).latents.float() for seed in range(2)]
@@ -160,8 +155,7 @@ def test_made_faster_it_is_as_near_to_full_precision(name: str, monkeypatch: pyt
     truths, expected = latents(exact), latents(usual)
     hasten(quick)
     expected_error, error = (
-        sum(float((one - truth).norm() / truth.norm()) for one, truth in zip(way, truths, strict=True))
-        for way in (expected, latents(quick))
+        sum(distance(one, truth) for one, truth in zip(way, truths, strict=True)) for way in (expected, latents(quick))
     )
     assert 0 < error < 1.05 * expected_error
 
